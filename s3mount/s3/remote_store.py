@@ -44,7 +44,14 @@ from s3mount.s3.operations.odd_row_log import OddRowLog
 from s3mount.s3.scheduling.attempt import Sender
 from s3mount.s3.scheduling.outage import OutageTracker
 from s3mount.s3.scheduling.range_read import ReadScheduler
-from s3mount.s3.scheduling.retry import BlockingCall, PausesLeft, Retrier, monotonic, pauses
+from s3mount.s3.scheduling.retry import (
+    BlockingCall,
+    PausesLeft,
+    Retrier,
+    invalid_pauses,
+    monotonic,
+    pauses,
+)
 from s3mount.s3.scheduling.store_scheduling import StoreScheduling
 from s3mount.s3.store_metrics import StoreCounts, register_store_metrics
 
@@ -71,6 +78,7 @@ class RemoteStore:
         bucket: str | None = None,
         identity: StoreIdentity | None = None,
         pauses: Callable[[], Iterator[float]] = pauses,
+        invalid_pauses: Callable[[], Iterator[float]] = invalid_pauses,
         scheduling: StoreScheduling | None = None,
         posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
         outage: OutageTracker | None = None,
@@ -89,6 +97,7 @@ class RemoteStore:
             self._thread_pool,
             renew_credentials=self._renew_credentials,
             pauses=pauses,
+            invalid_pauses=invalid_pauses,
             bucket=bucket,
             timeout=timeout,
             outage=outage,

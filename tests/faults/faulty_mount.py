@@ -4,11 +4,9 @@ Knows processes, mount points and log files. One mount serves many scenarios in 
 """
 
 import json
-import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +16,8 @@ from typing import IO, Any, Self
 from s3mount.daemon.mounting.mount_table import mount_at
 from tests.faults.bucket import Bucket
 from tests.faults.hostile_store import HostileStore
+from tests.mount.forked_process import ForkedProcess
+from tests.mount.mount_process import S3MOUNT, environment, start_forked
 from tests.waiting import wait_until
 
 BUCKET = "faulty"
@@ -57,7 +57,7 @@ class FaultyMount:
     elsewhere: HostileStore = field(init=False)  # target of redirects
     mountpoint: Path = field(init=False)
     _folder: Path = field(init=False)
-    _process: subprocess.Popen[bytes] = field(init=False)
+    _process: ForkedProcess = field(init=False)
     _log: IO[bytes] = field(init=False)
 
     def __enter__(self) -> Self:
@@ -67,9 +67,8 @@ class FaultyMount:
         self.mountpoint = self._folder / "mnt"
         self.mountpoint.mkdir()
         self._log = (self._folder / "log").open("wb")
-        self._process = subprocess.Popen(
-            self._command(), env=self._environment(), stdout=self._log, stderr=self._log
-        )
+        env = environment(**{**self.credentials, "HOME": str(self._folder)})
+        self._process = start_forked(self._command(), env, self._log, self._log)
         self._wait_mounted()
         return self
 
@@ -128,26 +127,13 @@ class FaultyMount:
         }
         flat = [word for pair in arguments.items() for word in pair]
         return [
-            sys.executable,
-            "-m",
-            "s3mount",
+            *S3MOUNT,
             BUCKET,
             str(self.mountpoint),
             "--foreground",
             "--path-style",
             *flat,
         ]
-
-    def _environment(self) -> dict[str, str]:
-        inherited = {
-            name: value for name, value in os.environ.items() if not name.startswith("AWS_")
-        }
-        return {
-            **inherited,
-            **self.credentials,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "HOME": str(self._folder),
-        }
 
     def _wait_mounted(self) -> None:
         def is_mounted() -> bool:

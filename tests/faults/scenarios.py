@@ -18,7 +18,7 @@ from tests.faults.faulty_mount import BUCKET, FaultyMount, MountOptions
 from tests.faults.workloads import WorkDirectory, Workload
 
 PATIENCE = 120  # seconds for all scenarios before one, and itself
-# mounts: each start costs a CPU second, and may wait 15 s for the store's first response
+# mounts: each start may wait 15 s for the store's first response
 STARTS_AT_ONCE = 3
 # log messages of what a mount has learned of its store, and heeds for a while
 TRAITS = ("the store refuses ", "the store ignores ", "the store pages ")

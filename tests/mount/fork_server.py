@@ -1,7 +1,8 @@
 """Fork server: a process that has imported s3mount, of which each mount is a fork.
 
-`python -m tests.mount.fork_server DESCRIPTOR` serves one client, which has the other end of the
-socket DESCRIPTOR. A request is a packet of JSON, and so is its reply:
+`python -m tests.mount.fork_server DESCRIPTOR MODULE...` imports each MODULE too, and serves one
+client, which has the other end of the socket DESCRIPTOR. A request is a packet of JSON, and so is
+its reply:
 
     {"arguments": [...], "environment": {...}}   start the command s3mount, with the descriptors
                                                  of the packet as 0 to 2; return its pid
@@ -21,6 +22,7 @@ import sys
 import time
 import traceback
 from contextlib import suppress
+from importlib import import_module
 from typing import Any, NoReturn
 
 import s3mount.daemon.control_wiring
@@ -76,6 +78,8 @@ def _run(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
 
 
 if __name__ == "__main__":
+    for module in sys.argv[2:]:
+        import_module(module)
     gc.freeze()
     with suppress(KeyboardInterrupt), socket.socket(fileno=int(sys.argv[1])) as connected:
         serve(connected)

@@ -23,6 +23,10 @@ from typing import Any, Final
 # variables that are read when they are used; others may matter to the interpreter's start
 _READ_LATE: Final = re.compile(r"AWS_\w+|S3MOUNT_\w+|HOME|PATH|(?i:https?_proxy|no_proxy)")
 _REPLY_MAX = 1 << 10
+_STARTING: Final = threading.Lock()
+_COMMAND: Final = (sys.executable, "-m", "tests.mount.fork_server")
+# what a mount with --transport boto3 imports besides
+BOTO_MODULES: Final = ("s3mount.s3.boto.transport",)
 
 
 def can_fork(variables: Mapping[str, str]) -> bool:
@@ -31,14 +35,14 @@ def can_fork(variables: Mapping[str, str]) -> bool:
 
 
 class ForkServer:
-    """Client of a fork server, which has *environment*."""
+    """Client of a fork server, which has *environment* and has imported *modules* too."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], modules: Sequence[str] = ()) -> None:
         self._socket, other = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._asking = threading.Lock()
         with other:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.mount.fork_server", str(other.fileno())],
+                [*_COMMAND, str(other.fileno()), *modules],
                 env=environment,
                 cwd="/",
                 pass_fds=[other.fileno()],
@@ -70,10 +74,19 @@ class ForkServer:
         return int(json.loads(reply))
 
 
+def fork_server(
+    environment: tuple[tuple[str, str], ...], modules: tuple[str, ...] = ()
+) -> ForkServer:
+    """Return the server of this process with the variables *environment* and *modules*."""
+    with _STARTING:
+        return _cached_server(environment, modules)
+
+
 @cache
-def fork_server(environment: tuple[tuple[str, str], ...]) -> ForkServer:
-    """Return the server of this process whose variables are *environment*."""
-    server = ForkServer(dict(environment))
+def _cached_server(
+    environment: tuple[tuple[str, str], ...], modules: tuple[str, ...]
+) -> ForkServer:
+    server = ForkServer(dict(environment), modules)
     atexit.register(server.close)
     return server
 
@@ -107,6 +120,9 @@ class ForkedProcess:
         """Send a signal, unless the process has ended."""
         with suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._descriptor, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
         self.send_signal(signal.SIGKILL)

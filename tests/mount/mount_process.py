@@ -18,10 +18,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from tempfile import TemporaryFile
+from typing import IO, Any, BinaryIO, Final
 
 from s3mount.daemon.mounting.mount_table import mount_at
-from tests.mount.forked_process import ForkedProcess, can_fork, fork_server
+from tests.mount.forked_process import BOTO_MODULES, ForkedProcess, can_fork, fork_server
 from tests.servers import S3Server
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -136,10 +137,19 @@ def _popen(
 
 def _fork(words: list[str], env: Mapping[str, str], log: BinaryIO) -> ForkedProcess:
     """Do as `_popen` with the command s3mount, by a fork of a process that has imported it."""
+    return start_forked(words, env, log, log)
+
+
+def start_forked(
+    words: list[str], env: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
+) -> ForkedProcess:
+    """Start the command *words* by a fork of a process that has imported s3mount."""
     assert words[: len(S3MOUNT)] == S3MOUNT
-    server = fork_server(tuple(environment().items()))
+    server = fork_server(
+        tuple(environment().items()), BOTO_MODULES if {"--transport", "boto3"} <= {*words} else ()
+    )
     with open(os.devnull, "rb") as nothing:
-        descriptors = (nothing.fileno(), log.fileno(), log.fileno())
+        descriptors = (nothing.fileno(), stdout.fileno(), stderr.fileno())
         return server.start(words[len(S3MOUNT) :], env, descriptors)
 
 
@@ -171,12 +181,33 @@ def run_command(
     )
 
 
-def refused(
+def _run_fork(
     source: str, at: Path, *options: str, env: Mapping[str, str]
 ) -> subprocess.CompletedProcess[str]:
+    """Do as `run_command`, by a fork of a process that has imported s3mount."""
+    words = command(source, at, *options)
+    with TemporaryFile() as stdout, TemporaryFile() as stderr:
+        process = start_forked(words, environment(**env), stdout, stderr)
+        try:
+            status = process.wait(STARTED_WITHIN)
+        finally:
+            process.kill()
+        texts = [_text_of(file) for file in (stdout, stderr)]
+    return subprocess.CompletedProcess(words, status, *texts)
+
+
+def _text_of(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode()
+
+
+def refused(
+    source: str, at: Path, *options: str, env: Mapping[str, str], is_forked: bool = True
+) -> subprocess.CompletedProcess[str]:
     """Run a command that must fail to mount, and return its result; unmounts if it succeeds."""
+    run = _run_fork if is_forked and can_fork(env) else run_command
     try:
-        return run_command(source, at, *options, env=env)
+        return run(source, at, *options, env=env)
     finally:
         if is_mounted(at):
             _run("umount", "--lazy", str(at))

@@ -47,6 +47,7 @@ def refusal(server: S3Server, source: str, at: Path, *options: str, **variables:
         server.endpoint_url,
         *options,
         env={**server.environment(), **variables},
+        is_forked=False,
     )
     assert done.returncode == 1, done
     assert done.stdout == ""
@@ -96,9 +97,8 @@ def test_missing_credentials_are_reported_with_the_places_searched(
     at = tmp_path / "mnt"
     at.mkdir()
 
-    done = refused(
-        bucket, at, "--endpoint-url", server.endpoint_url, env={"AWS_CONFIG_FILE": "/dev/null"}
-    )
+    env = {"AWS_CONFIG_FILE": "/dev/null"}
+    done = refused(bucket, at, "--endpoint-url", server.endpoint_url, env=env, is_forked=False)
 
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr
@@ -230,7 +230,8 @@ def _timed(server: S3Server, tmp_path: Path, endpoint_url: str, *options: str) -
     at = tmp_path / "mnt"
     at.mkdir()
     began = time.monotonic()
-    done = refused("bucket", at, "--endpoint-url", endpoint_url, *options, env=server.environment())
+    words = ("--endpoint-url", endpoint_url, *options)
+    done = refused("bucket", at, *words, env=server.environment(), is_forked=False)
     assert time.monotonic() - began < UNREACHABLE_WITHIN
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1, done.stderr

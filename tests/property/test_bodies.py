@@ -25,6 +25,7 @@ from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
 from s3mount.s3.transport import InvalidResponseError, StoreRequest
 
 LATE = 0.001  # seconds
@@ -240,6 +241,7 @@ async def _play(seed: int, cuts: float, flips: float, replaces: float) -> None:
         max_connections=4,
         timeout=20,
         pauses=lambda: iter([0.0] * 9),
+        invalid_pauses=lambda: iter([0.0] * (INVALID_ATTEMPTS - 1)),
     )
     store._reads.hedge_policy.latency.late_after = LATE
     chance = random.Random(seed)

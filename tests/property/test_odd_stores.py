@@ -24,6 +24,7 @@ from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
 from tests.faults.bucket import Bucket, Response
 from tests.field import kinds
 from tests.field.kinds import ANY, GET, HEAD, LIST, OBJECT
@@ -158,7 +159,11 @@ async def use(example: Example, bucket: Bucket, port: int) -> None:
     """List all directories, and read some files."""
     operations = BucketOperations(NativeTransport(store_at(port)), BUCKET)
     store = RemoteStore(
-        operations, max_connections=8, timeout=TIMEOUT, pauses=partial(itertools.repeat, 0.0, 3)
+        operations,
+        max_connections=8,
+        timeout=TIMEOUT,
+        pauses=partial(itertools.repeat, 0.0, 3),
+        invalid_pauses=partial(itertools.repeat, 0.0, INVALID_ATTEMPTS - 1),
     )
     config, location = TreeConfig(uid=0, gid=0), StoreConfig(bucket=BUCKET)
     try:

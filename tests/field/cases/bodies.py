@@ -295,6 +295,7 @@ _CHECKSUMS = (
         "Memory of a proxy flips a bit of each response.",
         oddities=(without_checksums, kinds.flips_a_bit(GET, at=100)),
         objects=MANY,
+        within=20,  # each file is requested three times, with pauses
         steps=tuple(fails("EIO", name) for name in MANY),
         log=("do not match the ETag",),
         may_log=("more in the last",),
