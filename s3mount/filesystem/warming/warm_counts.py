@@ -110,7 +110,10 @@ class WarmCounts:
 
 
 class OutageDetector:
-    """Failures in a row, and whether there are so many that going on is in vain."""
+    """Failures in a row, and whether there were so many that going on is in vain.
+
+    Then the store stays away: what is in flight is cancelled, whatever of it still succeeds.
+    """
 
     def __init__(self) -> None:
         self._failures = FAILURES_MAX - _OUTAGE  # nothing has succeeded yet
@@ -125,11 +128,15 @@ class OutageDetector:
         return StoreError("not fetched, since the store failed too often in a row")
 
     def note_success(self) -> None:
-        self._failures = 0
+        self._clear()
 
     def note_failure(self, exc: S3MountError) -> None:
         if isinstance(exc, Archived | NotFound | StaleVersion):  # which the store has told
-            self._failures = 0
+            self._clear()
             return
         is_outage = isinstance(exc, DeadlineExceeded | StoreError)
         self._failures += _OUTAGE if is_outage else 1
+
+    def _clear(self) -> None:
+        if not self.is_away:
+            self._failures = 0
