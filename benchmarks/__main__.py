@@ -34,7 +34,8 @@ def main() -> None:
         return
     # the contexts end, and nothing stays
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
-    report = Report.load(args.from_json) if args.from_json else _measure(args)
+    kept = [Report.load(path) for path in args.from_json or ()]
+    report = Report.join(kept) if kept else _measure(args)
     print("\n" + table.text(report))
     if args.json:
         report.save(args.json)
@@ -161,7 +162,11 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every sample as JSON")
     parser.add_argument(
-        "--from-json", type=Path, metavar="FILE", help="read samples instead of measuring"
+        "--from-json",
+        type=Path,
+        metavar="FILE",
+        nargs="+",
+        help="read samples of one run or more instead of measuring",
     )
     parser.add_argument("--plot", type=Path, metavar="FILE", help="plot the table (.png or .svg)")
     parser.add_argument("--write-results", action="store_true", help="write benchmarks/RESULTS.md")

@@ -1,8 +1,10 @@
-"""Samples and reports: a sample is one workload on one mount, a report all samples of a run."""
+"""Samples and reports: a sample is one workload on one mount, a report all samples of its runs."""
 
 import dataclasses
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 
 from benchmarks.measure import Machine
@@ -48,7 +50,7 @@ class Sample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """One run: machine, versions, the relay's cost, and the samples; stored as JSON."""
+    """One run, or several: machine, versions, the relay's cost, and samples; stored as JSON."""
 
     machine: Machine
     versions: dict[str, str]
@@ -65,3 +67,20 @@ class Report:
         fields = json.loads(path.read_text())
         samples = [Sample(**sample) for sample in fields.pop("samples")]
         return Report(machine=Machine(**fields.pop("machine")), samples=samples, **fields)
+
+    @staticmethod
+    def join(reports: Sequence["Report"]) -> "Report":
+        """Join runs on one machine, of different rows; of how busy it was, the worst is kept."""
+        first, last = reports[0].machine, reports[-1].machine
+        machine = dataclasses.replace(
+            first,
+            date=first.date if first is last else f"{first.date} to {last.date}",
+            load=max(report.machine.load for report in reports),
+            spin=max(report.machine.spin for report in reports),
+        )
+        return Report(
+            machine=machine,
+            versions=dict(chain.from_iterable(report.versions.items() for report in reports)),
+            relay_cost=max((each.relay_cost for each in reports if each.relay_cost), default=None),
+            samples=[sample for report in reports for sample in report.samples],
+        )

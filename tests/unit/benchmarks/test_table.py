@@ -1,5 +1,6 @@
 """The judgement: to whom s3mount is compared, and what counts as passed."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import table
@@ -194,3 +195,20 @@ def test_a_report_outlives_its_run(tmp_path: Path) -> None:
     written.save(tmp_path / "report.json")
 
     assert Report.load(tmp_path / "report.json") == written
+
+
+def test_runs_of_several_rows_are_one_report_as_busy_as_the_busiest() -> None:
+    quiet, busy = report(*sequential("s3mount", 1.0)), report(*sequential("rclone", 2.0))
+    machine = replace(MACHINE, date="later", load=9.0, spin=1.0)
+
+    joined = Report.join([quiet, replace(busy, machine=machine, relay_cost=None)])
+
+    assert joined.samples == quiet.samples + busy.samples
+    assert joined.machine == replace(MACHINE, date=f"{MACHINE.date} to later", load=9.0)
+    assert joined.relay_cost == quiet.relay_cost
+
+
+def test_one_run_alone_is_the_report() -> None:
+    alone = report(*sequential("s3mount", 1.0))
+
+    assert Report.join([alone]) == alone
