@@ -152,20 +152,20 @@ class _Worker:
         self.is_surplus = False
 
     def __await__(self) -> Generator[Any, Any, None]:
-        workers, send = self._workers, self._requests.send
-        workers.current = self
+        workers, requests = self._workers, self._requests
+        resume: Callable[[Any], Any] = requests.send
+        sent = None
         try:
-            trap = send(None)
             while True:
+                workers.current = self
+                trap = resume(sent)
+                del sent  # it may hold what a thread has read, and the next wait may be long
                 if self.is_in_handler:
                     workers.on_wait(self)
                 try:
-                    result = yield trap
+                    sent = yield trap
+                    resume = requests.send
                 except BaseException as exc:  # noqa: BLE001 - it goes where it would have gone
-                    workers.current = self
-                    trap = self._requests.throw(exc)
-                else:
-                    workers.current = self
-                    trap = send(result)
+                    sent, resume = exc, requests.throw
         except StopIteration:
             return
