@@ -10,8 +10,8 @@ Invariants:
 2. A handler that waits makes another worker the reader, or a new one, unless *most* of them handle
    requests; then the first that has replied is the reader.
 3. A worker that is needed no more is idle. More than IDLE_MAX of them end.
-4. When the session has ended, for whatever reason, idle workers end, and others after their
-   requests. No worker starts any more.
+4. When the session has ended, for whatever reason, the waiting reader and idle workers end, and
+   others after their requests. No worker starts any more.
 """
 
 import select
@@ -73,6 +73,8 @@ class RequestWorkers:
             if self._resumes is not None:
                 await trio.sleep_until(self._resumes)
                 self._resumes = None
+            if self._has_ended:  # since another worker made this one the reader
+                return False
             # not checked again: a read of nothing costs one of pyfuse3's buffers, which it leaks,
             # but of which no page was touched
             await trio.lowlevel.wait_readable(self._fuse_fd)
@@ -133,6 +135,7 @@ class RequestWorkers:
 
     def _end(self) -> None:
         self._has_ended = True
+        trio.lowlevel.notify_closing(self._fuse_fd)  # wakes the reader
         while self._idle:
             trio.lowlevel.reschedule(self._idle.popitem()[1])
 

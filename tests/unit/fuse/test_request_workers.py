@@ -41,10 +41,11 @@ class Session:
         self.handled: list[int] = []
         self.handling = 0
         self.most_handling = 0
+        self.has_exited = False
         libfuse.setblocking(False)
 
     async def loop(self) -> None:
-        while await self.workers.wait_request():
+        while not self.has_exited and await self.workers.wait_request():
             request = self.libfuse.recv(10)
             if not request:
                 break
@@ -242,6 +243,40 @@ async def test_a_worker_that_is_cancelled_as_it_becomes_the_reader_ends(session:
         nursery.cancel_scope.cancel()
 
     assert not nursery.child_tasks
+
+
+@pytest.mark.parametrize("idle", [0, 1])
+async def test_a_session_that_a_handler_ends_has_no_reader(idle: int, session: Session) -> None:
+    """pyfuse3's loop ends after a request once the session has exited."""
+    async with trio.open_nursery() as nursery:
+        await start(session, nursery)
+        for number in range(idle + 1):
+            session.send(number, waits=True)
+        await settled()
+        for number in range(idle):
+            session.gates[number].set()
+        await settled()
+
+        session.has_exited = True
+        session.gates[idle].set()
+
+    assert len(session.handled) == idle + 1
+
+
+@pytest.mark.parametrize("_order", range(8))  # the event loop runs tasks in any order
+async def test_a_worker_that_becomes_the_reader_as_the_session_ends_ends(
+    _order: int, session: Session
+) -> None:
+    async def end() -> None:
+        await trio.lowlevel.checkpoint()
+        session.has_exited = True
+
+    session.handlers[1] = end
+    async with trio.open_nursery() as nursery:
+        await start_with_one_idle(session, nursery)
+        session.send(1)
+
+    assert session.handled == [0, 1]
 
 
 @pytest.mark.parametrize("seed", range(20))
