@@ -73,11 +73,8 @@ class RequestWorkers:
             if self._resumes is not None:
                 await trio.sleep_until(self._resumes)
                 self._resumes = None
-            if self._has_ended:  # since another worker made this one the reader
+            if not await self._wait_readable():
                 return False
-            # not checked again: a read of nothing costs one of pyfuse3's buffers, which it leaks,
-            # but of which no page was touched
-            await trio.lowlevel.wait_readable(self._fuse_fd)
         except trio.ClosedResourceError:
             return False
         finally:
@@ -132,6 +129,19 @@ class RequestWorkers:
 
         await trio.lowlevel.wait_task_rescheduled(abort)
         return self._reader is worker
+
+    async def _wait_readable(self) -> bool:
+        """Wait for a request; False if the session has ended.
+
+        Raises trio.ClosedResourceError if it ends meanwhile.
+        """
+        while not self._has_ended:
+            await trio.lowlevel.wait_readable(self._fuse_fd)
+            # The kernel withdraws a request whose caller is killed. A read of nothing costs one of
+            # pyfuse3's buffers, which it leaks; any user could kill callers until memory is short.
+            if self._poll.poll(0):
+                return True
+        return False
 
     def _end(self) -> None:
         self._has_ended = True

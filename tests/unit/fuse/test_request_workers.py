@@ -191,6 +191,24 @@ async def test_a_cancelled_session_leaves_no_worker(session: Session) -> None:
         nursery.cancel_scope.cancel()
 
 
+async def test_a_request_that_is_withdrawn_before_it_is_read_is_not_read(session: Session) -> None:
+    class Withdrawal(trio.abc.Instrument):
+        def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's parameter
+            session.libfuse.recv(10)
+            trio.lowlevel.remove_instrument(self)
+
+    async with trio.open_nursery() as nursery:
+        await start(session, nursery)
+        session.send(0)
+        trio.lowlevel.add_instrument(Withdrawal())
+        await settled()
+        session.send(1)
+        await settled()
+        session.kernel.close()
+
+    assert session.handled == [1]
+
+
 async def test_an_idle_worker_holds_nothing_that_its_handler_has_waited_for(
     session: Session,
 ) -> None:
