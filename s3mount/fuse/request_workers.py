@@ -10,8 +10,8 @@ Invariants:
 2. A handler that waits makes another worker the reader, or a new one, unless *most* of them handle
    requests; then the first that has replied is the reader.
 3. A worker that is needed no more is idle. More than IDLE_MAX of them end.
-4. When the session has ended, for whatever reason, idle workers end, and others after their
-   requests. No worker starts any more.
+4. When the session has ended, for whatever reason, the waiting reader and idle workers end, and
+   others after their requests. No worker starts any more.
 """
 
 import select
@@ -73,9 +73,8 @@ class RequestWorkers:
             if self._resumes is not None:
                 await trio.sleep_until(self._resumes)
                 self._resumes = None
-            # not checked again: a read of nothing costs one of pyfuse3's buffers, which it leaks,
-            # but of which no page was touched
-            await trio.lowlevel.wait_readable(self._fuse_fd)
+            if not await self._wait_readable():
+                return False
         except trio.ClosedResourceError:
             return False
         finally:
@@ -131,8 +130,22 @@ class RequestWorkers:
         await trio.lowlevel.wait_task_rescheduled(abort)
         return self._reader is worker
 
+    async def _wait_readable(self) -> bool:
+        """Wait for a request; False if the session has ended.
+
+        Raises trio.ClosedResourceError if it ends meanwhile.
+        """
+        while not self._has_ended:
+            await trio.lowlevel.wait_readable(self._fuse_fd)
+            # The kernel withdraws a request whose caller is killed. A read of nothing costs one of
+            # pyfuse3's buffers, which it leaks; any user could kill callers until memory is short.
+            if self._poll.poll(0):
+                return True
+        return False
+
     def _end(self) -> None:
         self._has_ended = True
+        trio.lowlevel.notify_closing(self._fuse_fd)  # wakes the reader
         while self._idle:
             trio.lowlevel.reschedule(self._idle.popitem()[1])
 
@@ -152,20 +165,20 @@ class _Worker:
         self.is_surplus = False
 
     def __await__(self) -> Generator[Any, Any, None]:
-        workers, send = self._workers, self._requests.send
-        workers.current = self
+        workers, requests = self._workers, self._requests
+        resume: Callable[[Any], Any] = requests.send
+        sent = None
         try:
-            trap = send(None)
             while True:
+                workers.current = self
+                trap = resume(sent)
+                del sent  # it may hold what a thread has read, and the next wait may be long
                 if self.is_in_handler:
                     workers.on_wait(self)
                 try:
-                    result = yield trap
+                    sent = yield trap
+                    resume = requests.send
                 except BaseException as exc:  # noqa: BLE001 - it goes where it would have gone
-                    workers.current = self
-                    trap = self._requests.throw(exc)
-                else:
-                    workers.current = self
-                    trap = send(result)
+                    sent, resume = exc, requests.throw
         except StopIteration:
             return

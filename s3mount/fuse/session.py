@@ -12,6 +12,7 @@ as expected, pyfuse3 reads as it always does, and the mount is served all the sa
 """
 
 import errno
+import inspect
 import logging
 import os
 from collections.abc import Iterator
@@ -28,7 +29,10 @@ from s3mount.fuse.request_workers import RequestWorkers
 log = logging.getLogger(__name__)
 
 _pyfuse3: Final = vars(pyfuse3)  # pyfuse3 looks its functions up there at each call
-_REPLACED: Final = ("_session_loop", "_wait_fuse_readable")
+_REPLACED: Final = {  # and their parameters
+    "_session_loop": ("nursery", "min_tasks", "max_tasks"),
+    "_wait_fuse_readable": (),
+}
 # ENOENT: the kernel withdrew the request while it was copied
 _TRANSIENT: Final = (errno.EAGAIN, errno.ENOENT, errno.ENOMEM)
 
@@ -40,10 +44,9 @@ PAUSE: Final = 0.1  # seconds after a lack of memory
 @contextmanager
 def kernel_session(fuse_fd: int) -> Iterator[None]:
     """Within the block, `pyfuse3.main` reads *fuse_fd* without blocking, from INIT on."""
-    if not all(name in _pyfuse3 for name in _REPLACED):
-        log.debug(
-            "this pyfuse3 has no %s: requests are read as it reads them", " or ".join(_REPLACED)
-        )
+    unknown = [name for name in _REPLACED if not _has_known_parameters(name)]
+    if unknown:
+        log.debug("unknown %s of pyfuse3: it reads requests as it does", " and ".join(unknown))
         yield
         return
     originals = {name: _pyfuse3[name] for name in _REPLACED}
@@ -53,6 +56,13 @@ def kernel_session(fuse_fd: int) -> Iterator[None]:
             yield
     finally:
         _pyfuse3.update(originals)
+
+
+def _has_known_parameters(name: str) -> bool:
+    try:
+        return tuple(inspect.signature(_pyfuse3[name]).parameters) == _REPLACED[name]
+    except (KeyError, TypeError, ValueError):  # none, or the signature is unknown
+        return False
 
 
 def _handshake(fuse_fd: int) -> AbstractContextManager[object]:

@@ -3,8 +3,12 @@
 import itertools
 import random
 import socket
-from collections.abc import Iterator
+import sys
+import weakref
+from collections.abc import Awaitable, Callable, Generator, Iterator
+from functools import partial
 
+import outcome
 import pytest
 import trio
 import trio.testing
@@ -12,6 +16,17 @@ import trio.testing
 from s3mount.fuse.request_workers import AT_ONCE, IDLE_MAX, RequestWorkers
 
 MOST = 5
+
+
+class Content:
+    """What a handler waits for, such as bytes that a thread reads."""
+
+
+class Foreign:
+    """Awaitable of another event loop."""
+
+    def __await__(self) -> Generator[object, None, None]:
+        yield self
 
 
 class Session:
@@ -22,13 +37,15 @@ class Session:
         self.libfuse = libfuse
         self.workers = RequestWorkers(libfuse.fileno())
         self.gates: dict[int, trio.Event] = {}
+        self.handlers: dict[int, Callable[[], Awaitable[None]]] = {}
         self.handled: list[int] = []
         self.handling = 0
         self.most_handling = 0
+        self.has_exited = False
         libfuse.setblocking(False)
 
     async def loop(self) -> None:
-        while await self.workers.wait_request():
+        while not self.has_exited and await self.workers.wait_request():
             request = self.libfuse.recv(10)
             if not request:
                 break
@@ -39,6 +56,8 @@ class Session:
         self.most_handling = max(self.most_handling, self.handling)
         if (gate := self.gates.get(number)) is not None:
             await gate.wait()
+        if (handler := self.handlers.get(number)) is not None:
+            await handler()
         self.handled.append(number)
         self.handling -= 1
 
@@ -58,6 +77,14 @@ def session() -> Iterator[Session]:
 async def start(session: Session, nursery: trio.Nursery) -> None:
     nursery.start_soon(session.workers.run, session.loop, nursery, MOST)
     await trio.testing.wait_all_tasks_blocked()
+
+
+async def start_with_one_idle(session: Session, nursery: trio.Nursery) -> None:
+    await start(session, nursery)
+    session.send(0, waits=True)
+    await settled()
+    session.gates[0].set()
+    await settled()
 
 
 async def test_requests_without_a_wait_need_one_worker(session: Session) -> None:
@@ -162,6 +189,112 @@ async def test_a_cancelled_session_leaves_no_worker(session: Session) -> None:
         session.gates[0].set()
         await settled()
         nursery.cancel_scope.cancel()
+
+
+async def test_a_request_that_is_withdrawn_before_it_is_read_is_not_read(session: Session) -> None:
+    class Withdrawal(trio.abc.Instrument):
+        def after_io_wait(self, timeout: float) -> None:  # noqa: ARG002 - trio's parameter
+            session.libfuse.recv(10)
+            trio.lowlevel.remove_instrument(self)
+
+    async with trio.open_nursery() as nursery:
+        await start(session, nursery)
+        session.send(0)
+        trio.lowlevel.add_instrument(Withdrawal())
+        await settled()
+        session.send(1)
+        await settled()
+        session.kernel.close()
+
+    assert session.handled == [1]
+
+
+async def test_an_idle_worker_holds_nothing_that_its_handler_has_waited_for(
+    session: Session,
+) -> None:
+    contents: weakref.WeakSet[Content] = weakref.WeakSet()
+
+    async def wait_content() -> None:
+        content = Content()
+        contents.add(content)
+        trio.lowlevel.reschedule(trio.lowlevel.current_task(), outcome.Value(content))
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+    session.handlers[0] = wait_content
+    async with trio.open_nursery() as nursery:
+        await start(session, nursery)
+        session.send(0)
+        await settled()
+        assert session.handled == [0]
+        assert not contents
+        session.kernel.close()
+
+
+async def test_an_error_that_the_event_loop_throws_reaches_the_handler(session: Session) -> None:
+    contexts: list[BaseException | None] = []
+
+    async def wait_elsewhere() -> None:
+        with pytest.raises(TypeError, match="trio"):
+            await Foreign()
+        contexts.append(sys.exception())
+
+    session.handlers[0] = wait_elsewhere
+    async with trio.open_nursery() as nursery:
+        await start(session, nursery)
+        session.send(0)
+        session.send(1)
+        await settled()
+        assert sorted(session.handled) == [0, 1]
+        session.kernel.close()
+
+    assert contexts == [None]
+
+
+async def test_a_worker_that_is_cancelled_as_it_becomes_the_reader_ends(session: Session) -> None:
+    async with trio.open_nursery() as nursery:
+        await start_with_one_idle(session, nursery)
+        session.handlers[1] = partial(trio.sleep, 0)
+        session.handlers[2] = trio.sleep_forever
+        session.send(1)
+        session.send(2)
+        await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    assert not nursery.child_tasks
+
+
+@pytest.mark.parametrize("idle", [0, 1])
+async def test_a_session_that_a_handler_ends_has_no_reader(idle: int, session: Session) -> None:
+    """pyfuse3's loop ends after a request once the session has exited."""
+    async with trio.open_nursery() as nursery:
+        await start(session, nursery)
+        for number in range(idle + 1):
+            session.send(number, waits=True)
+        await settled()
+        for number in range(idle):
+            session.gates[number].set()
+        await settled()
+
+        session.has_exited = True
+        session.gates[idle].set()
+
+    assert len(session.handled) == idle + 1
+
+
+@pytest.mark.parametrize("_order", range(8))  # the event loop runs tasks in any order
+async def test_a_worker_that_becomes_the_reader_as_the_session_ends_ends(
+    _order: int, session: Session
+) -> None:
+    async def end() -> None:
+        await trio.lowlevel.checkpoint()
+        session.has_exited = True
+
+    session.handlers[1] = end
+    async with trio.open_nursery() as nursery:
+        await start_with_one_idle(session, nursery)
+        session.send(1)
+
+    assert session.handled == [0, 1]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -31,7 +31,12 @@ class Loop:
         monkeypatch.setitem(vars(pyfuse3), "_session_loop", self.session_loop)
         monkeypatch.setitem(vars(pyfuse3), "_wait_fuse_readable", self.wait_readable)
 
-    async def session_loop(self, *_: object) -> None:
+    async def session_loop(
+        self,
+        nursery: None,  # noqa: ARG002 - pyfuse3's parameters
+        min_tasks: int,  # noqa: ARG002
+        max_tasks: int,  # noqa: ARG002
+    ) -> None:
         if await vars(pyfuse3)["_wait_fuse_readable"]():
             self.reads.append(trio.current_time())
             if self.failures:
@@ -92,6 +97,27 @@ def test_an_unknown_pyfuse3_is_not_changed(
         assert os.get_blocking(ends[0].fileno())
 
     assert functions() == before
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_pyfuse3_with_other_parameters_is_not_changed(
+    name: str, ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def changed(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+
+    monkeypatch.setitem(vars(pyfuse3), name, changed)
+    before = functions()
+
+    with kernel_session(ends[0].fileno()):
+        assert functions() == before
+
+
+def test_the_installed_pyfuse3_is_changed(ends: tuple[socket.socket, socket.socket]) -> None:
+    before = functions()
+
+    with kernel_session(ends[0].fileno()):
+        assert not set(functions()) & set(before)
 
 
 def test_a_session_without_a_first_request_keeps_its_descriptor(
