@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.config import StoreConfig
 from s3mount.doctor import examination
 from tests.mount.buckets import fill
 from tests.mount.filesystem_access import read_tree
@@ -14,6 +15,7 @@ from tests.servers import S3Server
 from tests.unit.doctor.report import Report, clear_environment, examine
 
 BODIES = {"a": b"a", "d/big": bytes(range(256)) * 8192, "d/e": b"e"}
+CONNECTIONS = StoreConfig(bucket="photos").max_connections
 SERVERS = ("seaweedfs", "seaweedfs_https", "moto", "versitygw")
 
 
@@ -43,7 +45,7 @@ def test_a_good_server_fails_no_check_and_the_suggested_command_mounts(
 
     assert report.names("failure") == report.names("not tried") == []
     assert "allowed" in report["get"].text
-    assert "MiB/s" in report["32 connections"].text
+    assert "MiB/s" in report[f"{CONNECTIONS} connections"].text
     assert tree == tree_of(BODIES)
 
 
