@@ -72,10 +72,11 @@ class ReadaheadScheduler:
     def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""
         stream = self._record_read(owner, version_blocks, offset, stop)
+        strided = version_blocks.strides.record_read(offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
-        if strided := version_blocks.strides.record_read(offset, stop):
-            self._fetch_strided(owner, version_blocks, strided)
+        if strided:
+            self._fetch_strided(version_blocks, strided)
         if version_blocks.following:
             self._fetch_following(version_blocks, stream)
 
@@ -91,6 +92,7 @@ class ReadaheadScheduler:
         Fetches what is missing of it, and what should be ahead of it.
         """
         stream = self._record_read(owner, version_blocks, offset, stop)
+        strided = version_blocks.strides.record_read(offset, stop)
         readahead = version_blocks.readahead
         lacks = version_blocks.has_gap(offset, stop)
         waits_to = max(
@@ -108,8 +110,8 @@ class ReadaheadScheduler:
         else:
             ranges = readahead.ahead(stream, self._share)
         self._fetch(version_blocks, stream, ranges, offset, stop)
-        if strided := version_blocks.strides.record_read(offset, stop):
-            self._fetch_strided(owner, version_blocks, strided)
+        if strided:
+            self._fetch_strided(version_blocks, strided)
         if version_blocks.following:
             self._fetch_following(version_blocks, stream)
 
@@ -179,30 +181,37 @@ class ReadaheadScheduler:
     ) -> None:
         """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case.
 
-        The rest is fetched if it fits, unless the streams are in contention.
+        The rest is fetched if it fits, unless the streams are in contention, or the reader is to
+        leave for the next element of a stride.
         """
+        length = version_blocks.strides.length
+        leaves = length > 0 and stream.run <= length
         if (
             stream.is_stream
+            and not leaves
             and stream not in self._streams
             and any(version_blocks.has_gap(each.start, each.stop) for each in ranges)
         ):  # a reader that trails behind another one takes no share of memory
             self._streams[stream] = version_blocks
             self._divide()
         self._stop_idle()
-        is_contended = self._is_contended(stream.owner)
+        is_demand_only = leaves or self._is_contended(stream.owner)
         for byte_range in ranges:
             is_ahead = byte_range.start >= stop
-            if (is_ahead and is_contended) or not self._planner.fetch(
+            if (is_ahead and is_demand_only) or not self._planner.fetch(
                 version_blocks, byte_range, offset, stop
             ):
                 stream.rewind(byte_range.start)
                 return
 
     def _fetch_strided(
-        self, owner: object, version_blocks: VersionBlocks, elements: tuple[ByteRange, ...]
+        self, version_blocks: VersionBlocks, elements: tuple[ByteRange, ...]
     ) -> None:
-        """Fetch *elements*, next in a stride of *owner*, if there is room and no contention."""
-        if not self._prefetch_limit or self._is_contended(owner):
+        """Fetch *elements* that come next in a stride, if they fit without contention.
+
+        Each element that was read may have left a stream behind, which says nothing against it.
+        """
+        if not self._prefetch_limit or self._is_contended(None):
             return
         for element in elements:
             if not self._planner.prefetch(version_blocks, element, Reason.READAHEAD):
@@ -217,10 +226,11 @@ class ReadaheadScheduler:
             for stream in [each for each, at in self._streams.items() if at is following]:
                 self._stop(stream)
 
-    def _is_contended(self, owner: object) -> bool:
+    def _is_contended(self, owner: object | None) -> bool:
         """Whether what readers wait for keeps the link busy, as *owner* sees it.
 
-        Paused readers do not count, nor does what no reader has read yet.
+        The streams of any other reader count as one. Paused readers do not count, nor does what no
+        reader has read yet.
         """
         if len(self._streams) <= self._uncontended:
             self._moving.clear()
