@@ -3,7 +3,8 @@
 Joins the readahead policy, which knows one version, with the fetch planner, which knows none of it.
 Streams are in contention if more of them move than fill the link, or than there are connections:
 what their readers wait for keeps it busy. Then nothing is fetched ahead. It would come no sooner,
-and would be in vain if a reader stops.
+and would be in vain if a reader stops. The streams of another reader are one, since it may have
+left all but the latest: a reader of records at random is in contention with itself only.
 
 A reader that has read a version whole is expected to go on to the following one, if that is known:
 it begins there with a window. If it does, the window of its stream there goes on into the versions
@@ -11,6 +12,7 @@ that follow, within its share. What is fetched in vain is at most that window.
 Synchronous throughout.
 """
 
+from collections import Counter
 from typing import Final
 
 from s3mount.cache.block import VersionBlocks
@@ -25,6 +27,7 @@ _IDLE_AFTER: Final = 256
 _ALL_IDLE_AFTER: Final = 4096
 _FILL_LINK: Final = 32  # streams; some more than the parts of a window, which fill it alone
 _CONTENDED_WITHIN: Final = 4  # reads for each stream, within which those that move have read
+_COUNT_PER_READ: Final = 16  # streams to look at for each read, to find those that move or are idle
 
 
 class ReadaheadScheduler:
@@ -42,6 +45,10 @@ class ReadaheadScheduler:
         self._streams: dict[SequentialStream, VersionBlocks] = {}
         self._share = prefetch_limit
         self.reads = 0
+        # how many streams of each reader moved when they were last counted, and when to count again
+        self._moving: Counter[object] = Counter()
+        self._recount_at = 0
+        self._stop_idle_at = 0
         self.reads_that_waited = 0
         # how many readers each version has that has any; a warm-up is none
         self.open_versions: dict[VersionBlocks, int] = {}
@@ -65,9 +72,10 @@ class ReadaheadScheduler:
     def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""
         stream = self._record_read(owner, version_blocks, offset, stop)
+        strided = version_blocks.strides.record_read(offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
-        if strided := version_blocks.strides.record_read(offset, stop):
+        if strided:
             self._fetch_strided(version_blocks, strided)
         if version_blocks.following:
             self._fetch_following(version_blocks, stream)
@@ -84,6 +92,7 @@ class ReadaheadScheduler:
         Fetches what is missing of it, and what should be ahead of it.
         """
         stream = self._record_read(owner, version_blocks, offset, stop)
+        strided = version_blocks.strides.record_read(offset, stop)
         readahead = version_blocks.readahead
         lacks = version_blocks.has_gap(offset, stop)
         waits_to = max(
@@ -92,7 +101,7 @@ class ReadaheadScheduler:
         )
         if lacks or waits_to:
             self.reads_that_waited += 1
-            if self._is_contended():
+            if self._is_contended(owner):
                 readahead.shrink_window(stream)
             else:
                 readahead.grow_window(stream, max(stop, waits_to))
@@ -101,7 +110,7 @@ class ReadaheadScheduler:
         else:
             ranges = readahead.ahead(stream, self._share)
         self._fetch(version_blocks, stream, ranges, offset, stop)
-        if strided := version_blocks.strides.record_read(offset, stop):
+        if strided:
             self._fetch_strided(version_blocks, strided)
         if version_blocks.following:
             self._fetch_following(version_blocks, stream)
@@ -114,6 +123,7 @@ class ReadaheadScheduler:
             if at is version_blocks and stream.owner is owner
         ]:
             self._stop(stream)
+        del self._moving[owner]
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
@@ -171,21 +181,24 @@ class ReadaheadScheduler:
     ) -> None:
         """Fetch *ranges*: what overlaps [*offset*, *stop*) in any case.
 
-        The rest is fetched if it fits, unless the streams are in contention.
+        The rest is fetched if it fits, unless the streams are in contention, or the reader is to
+        leave for the next element of a stride.
         """
+        length = version_blocks.strides.length
+        leaves = length > 0 and stream.run <= length
         if (
             stream.is_stream
+            and not leaves
             and stream not in self._streams
             and any(version_blocks.has_gap(each.start, each.stop) for each in ranges)
         ):  # a reader that trails behind another one takes no share of memory
             self._streams[stream] = version_blocks
             self._divide()
-        for idle in [each for each in self._streams if self._is_idle(each)]:
-            self._stop(idle)
-        is_contended = self._is_contended()
+        self._stop_idle()
+        is_demand_only = leaves or self._is_contended(stream.owner)
         for byte_range in ranges:
             is_ahead = byte_range.start >= stop
-            if (is_ahead and is_contended) or not self._planner.fetch(
+            if (is_ahead and is_demand_only) or not self._planner.fetch(
                 version_blocks, byte_range, offset, stop
             ):
                 stream.rewind(byte_range.start)
@@ -194,8 +207,11 @@ class ReadaheadScheduler:
     def _fetch_strided(
         self, version_blocks: VersionBlocks, elements: tuple[ByteRange, ...]
     ) -> None:
-        """Fetch *elements* that come next in a stride, if they fit and nothing is in contention."""
-        if not self._prefetch_limit or self._is_contended():
+        """Fetch *elements* that come next in a stride, if they fit without contention.
+
+        Each element that was read may have left a stream behind, which says nothing against it.
+        """
+        if not self._prefetch_limit or self._is_contended(None):
             return
         for element in elements:
             if not self._planner.prefetch(version_blocks, element, Reason.READAHEAD):
@@ -210,14 +226,31 @@ class ReadaheadScheduler:
             for stream in [each for each, at in self._streams.items() if at is following]:
                 self._stop(stream)
 
-    def _is_contended(self) -> bool:
-        """Whether the streams that move keep the link busy; paused readers do not count."""
-        count = len(self._streams)
-        if count <= self._uncontended:
+    def _is_contended(self, owner: object | None) -> bool:
+        """Whether what readers wait for keeps the link busy, as *owner* sees it.
+
+        The streams of any other reader count as one. Paused readers do not count, nor does what no
+        reader has read yet.
+        """
+        if len(self._streams) <= self._uncontended:
+            self._moving.clear()
+            self._recount_at = 0
             return False
+        if self.reads >= self._recount_at:
+            self._count_moving()
+        others = len(self._moving) - (owner in self._moving)
+        return self._moving[owner] + others > self._uncontended
+
+    def _count_moving(self) -> None:
+        """Count the streams that move; seldom, if there are many."""
+        count = len(self._streams)
         recent = count * _CONTENDED_WITHIN
-        moving = sum(self._has_moved(stream, recent, recent) for stream in self._streams)
-        return moving > self._uncontended
+        self._moving = Counter(
+            each.owner
+            for each in self._streams
+            if each.owner is not None and self._has_moved(each, recent, recent)
+        )
+        self._recount_at = self.reads + count // _COUNT_PER_READ
 
     def _has_moved(self, stream: SequentialStream, here: int, in_all: int) -> bool:
         """Whether *stream* is among the last reads: *here*, of its version, and *in_all*."""
@@ -233,6 +266,14 @@ class ReadaheadScheduler:
         # with the block of its last read: a stream whose reader waits is not idle
         start, stop = max(0, stream.position - 1), max(stream.position, stream.frontier)
         return not any(block.waiters for block in version_blocks.overlapping(start, stop))
+
+    def _stop_idle(self) -> None:
+        """Stop the streams that are idle; seldom, if there are many."""
+        if self.reads < self._stop_idle_at:
+            return
+        for idle in [each for each in self._streams if self._is_idle(each)]:
+            self._stop(idle)
+        self._stop_idle_at = self.reads + len(self._streams) // _COUNT_PER_READ
 
     def _stop(self, stream: SequentialStream) -> None:
         """Fetch no further for *stream*; what it had ahead may go, unless others want it."""

@@ -22,16 +22,17 @@ class StrideDetector:
     """Plans what comes next in a stride, for the reads of one object version.
 
     The latest element is [*_start*, *_stop*), the reads since the last jump. *_steps* steps of
-    *_stride* bytes led to it, and *_ahead* elements that follow are planned.
+    *_stride* bytes led to it, and *_ahead* elements that follow are planned. They and the latest
+    are expected to be *length* bytes; 0 if none is planned.
     """
 
-    __slots__ = ("_ahead", "_size", "_sizes", "_start", "_steps", "_stop", "_stride")
+    __slots__ = ("_ahead", "_size", "_sizes", "_start", "_steps", "_stop", "_stride", "length")
 
     def __init__(self, size: int, sizes: FetchSizes) -> None:
         self._size = size
         self._sizes = sizes
         self._start = self._stop = 0
-        self._stride = self._steps = self._ahead = 0
+        self._stride = self._steps = self._ahead = self.length = 0
 
     def record_read(self, offset: int, stop: int) -> tuple[ByteRange, ...]:
         """What to fetch ahead after a read of [*offset*, *stop*); empty for nearly all reads."""
@@ -39,7 +40,7 @@ class StrideDetector:
             self._stop = stop
             return ()
         stride, length = offset - self._start, max(self._stop - self._start, stop - offset)
-        self._start, self._stop = offset, stop
+        self._start, self._stop, self.length = offset, stop, 0
         if stride != self._stride:
             self._stride, self._steps, self._ahead = stride, 1, 0
             return ()
@@ -51,6 +52,7 @@ class StrideDetector:
         return self._plan(length)
 
     def _plan(self, length: int) -> tuple[ByteRange, ...]:
+        self.length = length
         most = min(2 * self._steps, MOST_AHEAD)
         starts = [self._start + n * self._stride for n in range(self._ahead + 1, most + 1)]
         self._ahead = most

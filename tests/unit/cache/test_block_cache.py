@@ -6,6 +6,7 @@ import traceback
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 import trio
@@ -14,6 +15,9 @@ from trio.testing import wait_all_tasks_blocked
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
+from s3mount.cache.readahead import SPARSE_STEPS
+from s3mount.cache.readahead_scheduler import ReadaheadScheduler
+from s3mount.cache.stride import STEPS
 from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion
@@ -780,3 +784,88 @@ async def test_readers_that_pause_keep_no_other_one_from_fetching_ahead() -> Non
             if key == version.key and priority is Priority.PREFETCH
         ]
         assert ahead
+
+
+async def read_record(reader: ObjectReader, number: int) -> None:
+    """Read one of 16 records that follow one another in no stride, by two reads."""
+    start = (number * 4 - number % 2) * MIB
+    for offset in (start, start + 128 * KIB):
+        await reader.read(offset, 128 * KIB)
+
+
+async def test_a_reader_of_records_at_random_keeps_no_other_one_from_fetching_ahead() -> None:
+    async with prompt_cache(connections=4) as rig:
+        of_records, in_order = (rig.cache.open(version) for version in many_files(2))
+        for number in range(16):
+            await read_record(of_records, number)
+            for offset in range(number * MIB, (number + 1) * MIB, 256 * KIB):
+                await in_order.read(offset, 256 * KIB)
+
+        asked = [(span, priority) for key, span, priority in rig.store.asked if key == "file-01"]
+        assert any(
+            priority is Priority.PREFETCH for span, priority in asked if span.start > 8 * MIB
+        )
+
+
+async def test_a_read_looks_at_few_streams_however_many_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked_at = 0
+    has_moved = ReadaheadScheduler._has_moved
+
+    def count(self: ReadaheadScheduler, *arguments: Any) -> bool:
+        nonlocal looked_at
+        looked_at += 1
+        return has_moved(self, *arguments)
+
+    monkeypatch.setattr(ReadaheadScheduler, "_has_moved", count)
+    async with prompt_cache(connections=4) as rig:
+        for version in many_files(6):
+            reader = rig.cache.open(version)
+            for number in range(16):
+                await read_record(reader, number)
+
+        metrics = read_metrics(rig.cache)
+
+    assert metrics["readahead_streams"] == 6 * 16
+    assert looked_at <= 2 * 20 * metrics["reads"]
+
+
+async def test_many_streams_of_one_reader_are_in_contention_with_one_another() -> None:
+    async with prompt_cache(connections=4) as rig:
+        reader = rig.cache.open(many_files(1)[0])
+        starts = range(0, 64 * MIB, 8 * MIB)
+        for start in starts:
+            await reader.read(start, 128 * KIB)
+            await reader.read(start + 128 * KIB, 128 * KIB)
+        rig.store.asked.clear()
+
+        for offset in range(256 * KIB, 4 * MIB, 128 * KIB):
+            for start in starts:
+                await reader.read(start + offset, 128 * KIB)
+
+        assert all(span.stop % (8 * MIB) <= 4 * MIB for _, span, _ in rig.store.asked)
+
+
+async def test_nothing_is_read_ahead_within_the_elements_of_a_stride() -> None:
+    async with prompt_cache(connections=4) as rig:
+        reader = rig.cache.open(many_files(1)[0])
+
+        for number, start in enumerate(range(0, 64 * MIB, 2 * MIB)):
+            if number == 2 * STEPS:
+                rig.store.asked.clear()
+            await reader.read(start, 128 * KIB)
+            await reader.read(start + 128 * KIB, 128 * KIB)
+
+        assert {256 * KIB} == {len(span) for _, span, _ in rig.store.asked}
+        assert read_metrics(rig.cache)["reads_waited"] <= 2 * (STEPS + 1)
+
+
+async def test_a_reader_in_short_steps_waits_for_its_first_steps_only() -> None:
+    async with prompt_cache(connections=4) as rig:
+        reader = rig.cache.open(many_files(1)[0])
+
+        for offset in range(0, 64 * MIB, 200 * KIB):
+            await reader.read(offset, 10 * KIB)
+
+        assert read_metrics(rig.cache)["reads_waited"] <= 3 * SPARSE_STEPS
