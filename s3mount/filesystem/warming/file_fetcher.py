@@ -135,8 +135,7 @@ class FileFetcher:
         for number, version in enumerate(versions, 1):
             missing = self._memory.missing(version)
             if not missing.octets:  # a reader has fetched it meanwhile
-                self._counts.already += 1
-                self._counts.done_files += 1
+                self._counts.add_already()
             elif not self._memory.make_room(missing.memory):
                 self._counts.add_unfit(missing.octets)
             else:
@@ -198,3 +197,5 @@ class FileFetcher:
             if self._memory.missing(version).octets:
                 failure = error or self._outage.error
                 self._counts.add_failure(version.key[len(self._root) :], failure)
+            else:  # a reader has fetched it, or it came before it was cancelled
+                self._counts.add_already()

@@ -98,6 +98,11 @@ class WarmCounts:
         if len(self.failed) < FAILURES_KEPT:
             self.failed.append(Failure(path, str(exc)))
 
+    def add_already(self) -> None:
+        """Count a planned file that is in memory without a fetch."""
+        self.already += 1
+        self.done_files += 1
+
     def add_unfit(self, octets: int) -> None:
         """Count a file whose missing *octets* have no room."""
         self.unfit_files += 1

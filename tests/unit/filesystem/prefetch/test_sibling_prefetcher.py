@@ -292,5 +292,5 @@ def test_readers_in_directories_that_are_known_no_longer_are_dropped() -> None:
     for index in range(READERS_MAX):
         reader.open(last, index)
 
-    kept = [each for each in gc.get_objects() if isinstance(each, FileReader)]
+    kept = [each for each in gc.get_objects() if type(each) is FileReader]
     assert [each.last.page for each in kept if each.last.page in pages] == []
