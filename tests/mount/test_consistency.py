@@ -232,6 +232,7 @@ def test_with_an_indefinite_lifetime_no_request_is_repeated(
     ):
         assert sorted(os.listdir(mount / "d")) == ["a", "b"]
         assert read_file(mount / "d/a") == b"old"
+        os.listdir(mount.path)  # ends the listing that the lookup of "d" has begun
         traffic.take()
         fill(server, {"d/a": b"newer", "d/c": b"c"}, bucket)
 
