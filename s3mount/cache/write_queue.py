@@ -23,7 +23,7 @@ Command = Callable[[], None]
 
 
 class _Item(NamedTuple):
-    """What waits since *since*; *cost* is in bytes of memory."""
+    """Queued write or command, waiting since *since*; *cost* is in bytes of memory."""
 
     what: PendingWrite | Command
     cost: int

@@ -28,7 +28,7 @@ class Written(NamedTuple):
 
 
 class FoundRow(NamedTuple):
-    """What the index has of a segment: None in all fields of an object or a segment it has not."""
+    """Row of a segment in the index; fields are None if it lacks the object or the segment."""
 
     object_id: int | None
     is_pinned: int | None

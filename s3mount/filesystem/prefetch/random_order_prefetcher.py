@@ -38,7 +38,7 @@ PAUSE_MIN: Final = 64  # opens after the first run in vain
 PAUSE_MAX: Final = 1 << 14
 MEMORY_SHARE: Final = 2  # such a part of the memory has to hold all that is left to read
 FILE_SHARE: Final = 8  # such a part may be one file: a larger one is not fetched whole
-AHEAD_MAX: Final = 64  # files for one open, as of files that are opened in order
+AHEAD_MAX: Final = 64  # files for one open: fewer than prefetches that may be in flight
 _TRIES = 8  # files that may be too large for what is left of the bound
 
 PagesOf = Callable[[str, int], Sequence[EntryPage] | None]

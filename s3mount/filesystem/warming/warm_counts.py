@@ -99,7 +99,7 @@ class WarmCounts:
             self.failed.append(Failure(path, str(exc)))
 
     def add_already(self) -> None:
-        """Count a planned file that is in memory without a fetch."""
+        """Count a planned file that is in memory already."""
         self.already += 1
         self.done_files += 1
 
