@@ -59,9 +59,10 @@ class NextFilePredictor(PrefetchPolicy):
 
     def _order(self, kind: OrderKind, page: EntryPage) -> TraversalOrder | None:
         by_name = self._orders.containing(OrderKind.NAME, page)
-        if kind is OrderKind.NAME or by_name is None or len(by_name) > SORTED_AT_ONCE:
-            return by_name if kind is OrderKind.NAME else None
-        return self._orders.containing(kind, page)
+        if kind is OrderKind.NAME:
+            return by_name
+        is_sortable = by_name is not None and len(by_name) <= SORTED_AT_ONCE
+        return self._orders.containing(kind, page) if is_sortable else None
 
 
 def _following(order: TraversalOrder, ref: EntryRef) -> Iterator[EntryRef]:
