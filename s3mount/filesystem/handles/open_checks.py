@@ -27,7 +27,7 @@ CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wa
 
 
 class OpenChecks:
-    """Which new files are checked; a check that fails raises, and its caller releases the file."""
+    """Checks of new files. One that fails raises, and its caller releases the file."""
 
     def __init__(self, tree: Tree, reads: CorrectedReads) -> None:
         self._tree = tree
