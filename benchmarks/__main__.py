@@ -14,12 +14,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from benchmarks import measure, table
+from benchmarks.environment import Bench, bench_for, data_directory
+from benchmarks.relay_cost import relay_cost
 from benchmarks.row import DISK, FAR, HTTPS, MILLION_KEYS, NEAR, READERS, Row
 from benchmarks.rows import ROWS
-from benchmarks.run import Bench, bench_for, data_directory, relay_cost, samples_of
+from benchmarks.run import samples_of
 from benchmarks.samples import Report, Sample
 from benchmarks.servers import CHECKOUT
-from benchmarks.systems import System, systems
+from benchmarks.system import System
+from benchmarks.systems import systems
 
 _OPTIONAL = {"s3mount-boto3"}  # measured only if named
 _READING_ONLY = {"rclone-16"}  # its streams do not make listings faster
@@ -173,7 +176,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--print-needed",
         choices=["packages", "wheels"],
-        help="print what the chosen rows need of Debian or of PyPI, and end",
+        help=argparse.SUPPRESS,  # for scripts/bench: what the chosen rows need of Debian or of PyPI
     )
     args = parser.parse_args()
     args.links = args.links or [FAR, NEAR, HTTPS]

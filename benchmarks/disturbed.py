@@ -29,10 +29,12 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.datasets import DATASETS
-from benchmarks.run import data_directory
+from benchmarks.environment import data_directory
+from benchmarks.mounted import Mount, mounted
 from benchmarks.seed import seed
 from benchmarks.servers import RelayAddress, free_ports, relay, seaweedfs
-from benchmarks.systems import Mount, Target, command_environment, mounted, systems
+from benchmarks.system import Target, command_environment
+from benchmarks.systems import systems
 from benchmarks.workload_process import workload_report
 from s3mount.ctl.client import connected
 from s3mount.ctl.mounts import Machine

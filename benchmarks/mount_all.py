@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks.datasets import DATASETS
 from benchmarks.seed import seed
 from benchmarks.servers import REGION, seaweedfs
-from benchmarks.systems import command_environment
+from benchmarks.system import command_environment
 
 MOUNTS = 10
 ROUNDS = 3

@@ -6,9 +6,9 @@ import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from benchmarks.judgement import LINKS, Block, blocks, median_seconds
 from benchmarks.row import FAR, HTTPS, NEAR, OURS
 from benchmarks.samples import Report
-from benchmarks.table import LINKS, Block, blocks, median_seconds
 
 _OURS, _PEER, _GRID = "#d1495b", "#5b6c7d", "#e6e9ec"
 _MARKS = {

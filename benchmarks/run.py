@@ -1,30 +1,19 @@
-"""One run: start the servers, seed the objects, and measure each system in each row, in turn.
+"""Samples of a row: each system in turn, on a fresh mount, round after round."""
 
-python -m benchmarks.run --rows ls,find --systems s3mount,rclone --rounds 3
-"""
-
-import contextlib
-import fcntl
-import os
 import shutil
-import subprocess
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 
 from benchmarks import measure
-from benchmarks.content import MIB
+from benchmarks.environment import Bench, StoreAddress
+from benchmarks.mounted import Mount, mounted
 from benchmarks.row import (
     COLD,
     COLD_FILE,
-    FAR,
-    HTTPS,
     LOCAL,
     MILLION_KEYS,
     MOUNTED,
-    NEAR,
     OURS,
     SCALED,
     SERIAL,
@@ -32,97 +21,13 @@ from benchmarks.row import (
     Row,
 )
 from benchmarks.samples import Sample
-from benchmarks.seed import seed
-from benchmarks.servers import (
-    ACCESS_KEY,
-    REGION,
-    SECRET_KEY,
-    Counted,
-    RelayAddress,
-    SeaweedFS,
-    generated_server,
-    relay,
-    seaweedfs,
-)
-from benchmarks.systems import Mount, System, Target, mounted
+from benchmarks.servers import Counted
+from benchmarks.system import System, Target
 from benchmarks.workload_process import workload_report
 from benchmarks.yardsticks import yardstick_seconds
 
-_MEMORY = Path("/dev/shm")  # bytes: a tmpfs of this size for the store keeps its data cached
-_DATA_SIZE = 8 << 30  # bytes of all datasets, with a reserve
-DELAY = 0.020  # seconds that a far request takes longer
-RATE = 90e6  # bytes a second of a far connection
 _QUIET = 0.3  # seconds without traffic after which nothing more is on its way
 _LONG = 10.0  # seconds: in longer rows only the fastest peer runs in all rounds
-
-
-@dataclass(frozen=True, slots=True)
-class StoreAddress:
-    """Address of a store over one link, and the source of its request counts."""
-
-    url: str
-    relay: RelayAddress | None = None
-    ca: Path | None = None
-
-    def counted(self) -> Counted | None:
-        return None if self.relay is None else self.relay.counted()
-
-
-@dataclass(frozen=True, slots=True)
-class Bench:
-    """Environment of a run: addresses by link and kind of bucket, and a temporary directory."""
-
-    store: SeaweedFS
-    addresses: Mapping[
-        tuple[str, bool], StoreAddress
-    ]  # the bool: whether its objects are generated
-    scratch: Path
-    keys: int
-
-    def address(self, row: Row, link: str) -> StoreAddress:
-        return self.addresses[link, row.is_generated]
-
-
-@contextlib.contextmanager
-def data_directory(chosen: Path | None) -> Iterator[Path]:
-    """Yield a directory for the store's data: *chosen*, which stays, or one in memory."""
-    if chosen is not None:
-        chosen.mkdir(parents=True, exist_ok=True)
-        with (chosen / "lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise SystemExit(f"{chosen} is in use by another run") from None
-            yield chosen
-        return
-    has_room = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free > _DATA_SIZE
-    with tempfile.TemporaryDirectory(
-        prefix="s3mount-bench-data-", dir=_MEMORY if has_room else None
-    ) as made:
-        yield Path(made)
-
-
-@contextlib.contextmanager
-def bench_for(rows: list[Row], data: Path, scratch: Path, keys: int) -> Iterator[Bench]:
-    """Start the servers for *rows*, with their objects in *data*; the context ends all of it."""
-    with contextlib.ExitStack() as stack:
-        enter = stack.enter_context
-        store = enter(seaweedfs(data, scratch))
-        seed(store, {row.dataset for row in rows if not row.is_generated}, data / "seeded.json")
-        far = enter(relay(store.url, scratch, delay=DELAY, rate=RATE))
-        near = enter(relay(store.url, scratch))
-        addresses = {
-            (FAR, False): StoreAddress(far.url, far),
-            (NEAR, False): StoreAddress(near.url, near),
-            (HTTPS, False): StoreAddress(store.https_url, ca=store.ca),
-        }
-        if any(row.is_generated for row in rows):
-            generated = enter(generated_server(keys, scratch))
-            far = enter(relay(generated, scratch, delay=DELAY, rate=RATE))
-            near = enter(relay(generated, scratch))
-            addresses[FAR, True] = StoreAddress(far.url, far)
-            addresses[NEAR, True] = StoreAddress(near.url, near)
-        yield Bench(store, addresses, scratch, keys)
 
 
 def samples_of(
@@ -141,42 +46,6 @@ def samples_of(
             for sample in _system(system, row, link, number, bench):
                 first += [sample] if not number and not sample.again else []
                 yield sample
-
-
-def relay_cost(bench: Bench) -> float:
-    """Return the time of four parallel ranges of 1 GiB through the near relay over that without it.
-
-    Both are the best of three.
-    """
-    direct, relayed = bench.store.url, bench.addresses[NEAR, False].url
-    times = [(_parallel_ranges(direct), _parallel_ranges(relayed)) for _ in range(3)]
-    return min(through for _, through in times) / min(without for without, _ in times)
-
-
-def _parallel_ranges(url: str) -> float:
-    """Return the seconds that four curls take together, each for a quarter of the 1 GiB object."""
-    signed = ["--aws-sigv4", f"aws:amz:{REGION}:s3", "--user", f"{ACCESS_KEY}:{SECRET_KEY}"]
-    quarter = 256 * MIB
-    start = time.perf_counter()
-    curls = [
-        subprocess.Popen(
-            [
-                "curl",
-                "-sf",
-                *signed,
-                "-o",
-                os.devnull,
-                "-r",
-                f"{at}-{at + quarter - 1}",
-                f"{url}/bench/gibibyte/file.bin",
-            ]
-        )
-        for at in range(0, 4 * quarter, quarter)
-    ]
-    statuses = [curl.wait() for curl in curls]
-    if any(statuses):
-        raise SystemExit(f"curl could not read from {url}")
-    return time.perf_counter() - start
 
 
 def _decides(name: str, row: Row, link: str, first: list[Sample]) -> bool:

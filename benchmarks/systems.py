@@ -1,78 +1,14 @@
 """Compared mounts: each a command in the foreground, with equal metadata lifetimes and defaults.
 
-Knows how each is started and configured, never what is done with it.
+Knows how each is configured, never what is done with it.
 """
 
-import contextlib
-import os
 import shlex
-import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
 
-from benchmarks.servers import ACCESS_KEY, CHECKOUT, REGION, SECRET_KEY, end
-
-_MOUNT_TIMEOUT = 60.0  # seconds
-# seconds after the mount responds, in which its own startup work (checks, readahead) ends
-_SETTLE = 0.6
-_POLL = 0.003  # seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What to mount; *ttl* is the metadata lifetime in seconds, *ca* an HTTPS *url*'s authority.
-
-    *cache* is the directory of a disk cache, for those systems that get one.
-    """
-
-    url: str
-    bucket: str
-    mountpoint: Path
-    scratch: Path
-    ttl: int = 60
-    ca: Path | None = None
-    cache: Path | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class System:
-    """A program that mounts: its arguments for a target, and its version command."""
-
-    name: str
-    program: tuple[str, ...]
-    arguments: Callable[[Target], list[str]]
-    version_option: str = "--version"
-
-    @property
-    def is_installed(self) -> bool:
-        return _find(self.program[0]) is not None
-
-    def command(self, target: Target) -> list[str]:
-        return [
-            _find(self.program[0]) or self.program[0],
-            *self.program[1:],
-            *self.arguments(target),
-        ]
-
-    def version(self) -> str:
-        """Return the first line of the version command's output."""
-        command = [
-            _find(self.program[0]) or self.program[0],
-            *self.program[1:],
-            self.version_option,
-        ]
-        answer = subprocess.run(
-            command, capture_output=True, text=True, check=False, env=command_environment(None)
-        )
-        return (
-            (answer.stdout or answer.stderr).strip().split("\n")[0]
-            if answer.returncode == 0
-            else "unknown"
-        )
+from benchmarks.servers import ACCESS_KEY, REGION, SECRET_KEY
+from benchmarks.system import System, Target
 
 
 def _s3mount(*options: str) -> Callable[[Target], list[str]]:
@@ -237,96 +173,3 @@ LOCAL_MOUNT = System(
     (sys.executable, "-m", "benchmarks.local_mount"),
     lambda to: [str(to.scratch / "local"), str(to.mountpoint)],
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Mount:
-    """A mount that responds, *started* seconds after its command was given."""
-
-    pid: int
-    root: Path
-    started: float
-
-
-@contextlib.contextmanager
-def mounted(system: System, target: Target) -> Iterator[Mount]:
-    """Mount *target* with *system*; raises RuntimeError if it does not come up."""
-    target.mountpoint.mkdir(exist_ok=True)
-    if target.cache is not None:
-        target.cache.mkdir(mode=0o700, exist_ok=True)
-    log_path = target.scratch / f"{system.name}.log"
-    begin = time.perf_counter()
-    with log_path.open("wb") as log:
-        process = subprocess.Popen(
-            system.command(target),
-            env=command_environment(target.ca),
-            stdout=log,
-            stderr=log,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C at the terminal is for this process, which unmounts
-        )
-    try:
-        _await_mount(process, target.mountpoint, log_path)
-        started = time.perf_counter() - begin
-        time.sleep(_SETTLE)
-        yield Mount(process.pid, target.mountpoint, started)
-    finally:
-        _unmount(process, target.mountpoint)
-
-
-def _await_mount(process: subprocess.Popen[bytes], mountpoint: Path, log: Path) -> None:
-    deadline = time.monotonic() + _MOUNT_TIMEOUT
-    while not mountpoint.is_mount():
-        if process.poll() is not None:
-            said = log.read_text(errors="replace").strip().rpartition("\n")[2]
-            raise RuntimeError(f"did not mount: status {process.returncode}, {said!r}")
-        if time.monotonic() > deadline:
-            raise RuntimeError(f"did not mount within {_MOUNT_TIMEOUT:.0f} s")
-        time.sleep(_POLL)
-
-
-def _unmount(process: subprocess.Popen[bytes], mountpoint: Path) -> None:
-    """Unmount, lazily if that fails, and wait for the process to end."""
-    for option in ("-u", "-uz"):
-        if (
-            subprocess.run(
-                ["fusermount3", option, mountpoint], capture_output=True, check=False
-            ).returncode
-            == 0
-        ):
-            break
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        end(process)
-
-
-def command_environment(ca: Path | None) -> dict[str, str]:
-    """Return the environment, with *ca* under each variable that a program reads.
-
-    Python keeps the bytecode that it compiles, as in an installed s3mount.
-    """
-    trusted = (
-        {}
-        if ca is None
-        else dict.fromkeys(("AWS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"), str(ca))
-    )
-    return (
-        os.environ
-        | trusted
-        | {
-            "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET_KEY,
-            "AWS_DEFAULT_REGION": REGION,
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "PYTHONPATH": str(CHECKOUT),
-            "PYTHONDONTWRITEBYTECODE": "",
-            "RCLONE_CONFIG": os.devnull,
-        }
-    )
-
-
-def _find(program: str) -> str | None:
-    """Return the path of a program beside this Python, or on PATH."""
-    beside = Path(sys.executable).parent / program
-    return str(beside) if beside.exists() else shutil.which(program)

@@ -4,8 +4,10 @@ from pathlib import Path
 
 from benchmarks import measure
 from benchmarks.content import GIB, MIB, body
+from benchmarks.mounted import mounted
 from benchmarks.row import COLD_FILE, LOCAL, MOUNTED
-from benchmarks.systems import LOCAL_MOUNT, Target, mounted
+from benchmarks.system import Target
+from benchmarks.systems import LOCAL_MOUNT
 from benchmarks.workload_process import workload_report
 
 

@@ -11,7 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from benchmarks.relay import Delay, Relay
+from benchmarks.relay import Relay
+from benchmarks.relayed_connection import Delay
 from tests.waiting import wait_until
 
 BODY = random.Random(1).randbytes(3 << 20)

@@ -5,10 +5,10 @@ from pathlib import Path
 
 from benchmarks import table
 from benchmarks.content import MIB
+from benchmarks.judgement import Check, blocks
 from benchmarks.measure import Machine
 from benchmarks.rows import ROWS
 from benchmarks.samples import Report, Sample
-from benchmarks.table import Check
 
 MACHINE = Machine("2024-05-01 12:00", "a processor", 2, 24 << 30, "6.1", "3.11", 0.1, 1.0)
 
@@ -36,7 +36,7 @@ def sequential(
 
 
 def checks(*samples: Sample) -> dict[str, Check]:
-    (block,) = table.blocks(report(*samples))
+    (block,) = blocks(report(*samples))
     return {
         check.limit.split(" ")[-1] if "time of" not in check.limit else "ratio": check
         for check in block.checks
@@ -72,7 +72,7 @@ def test_the_floor_is_nobody_to_be_measured_by() -> None:
 
 
 def test_a_round_that_failed_fails_the_row_however_fast_the_others_were() -> None:
-    (block,) = table.blocks(
+    (block,) = blocks(
         report(*sequential("s3mount", 0.1, 0.1), *sequential("s3mount", 0.1, error="saw 1 of 2"))
     )
 
