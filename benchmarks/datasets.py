@@ -103,6 +103,11 @@ class Dataset:
     objects: Callable[[], Sizes] = lambda: iter(())
     make: Callable[[Path], None] | None = None
 
+    @property
+    def size(self) -> int:
+        """Bytes of all objects."""
+        return sum(size for _, size in self.objects())
+
 
 DATASETS: Mapping[str, Dataset] = {
     **{

@@ -2,7 +2,7 @@
 
 from benchmarks.content import MIB
 from benchmarks.datasets import CHOSEN, DATASETS
-from benchmarks.row import FAR, HUGE, NEAR, PEERS, Limits, Row
+from benchmarks.row import FAR, HUGE, NEAR, PEERS, RCLONE, Limits, Row
 
 ONE_FILE = "one file of 500 MiB"  # the same bytes from one file, by the same kind of mount
 _CHOSEN_BYTES = sum(size for key, size in DATASETS["flat"].objects() if key in CHOSEN)
@@ -19,8 +19,8 @@ READER_ROWS = (
         title="1,000 small files once each at random, by 8 processes",
         workload="shuffle",
         dataset="small",
-        seen=sum(size for _, size in DATASETS["small"].objects()),
-        beside=("rclone",),
+        seen=DATASETS["small"].size,
+        beside=RCLONE,
         links={
             FAR: Limits(ratio=0.45, requests=1030),
             NEAR: Limits(ratio=0.8, requests=1030),
@@ -33,7 +33,7 @@ READER_ROWS = (
         warmed_by="ls_long",
         dataset="flat",
         seen=_CHOSEN_BYTES,
-        beside=("rclone",),
+        beside=RCLONE,
         links={
             FAR: Limits(object_bytes=3 * _CHOSEN_BYTES),
             NEAR: Limits(object_bytes=3 * _CHOSEN_BYTES),
@@ -45,7 +45,7 @@ READER_ROWS = (
         workload="streams",
         dataset="many",
         seen=32 * 16 * MIB,
-        beside=("rclone",),
+        beside=RCLONE,
         links={
             FAR: Limits(ratio=0.62, preferred=("goofys", 0.9)),
             NEAR: Limits(ratio=0.6, preferred=("goofys", 1.0)),
