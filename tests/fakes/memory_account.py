@@ -8,19 +8,14 @@ from functools import partial
 import trio
 
 from s3mount.errors import AccessDenied, NotFound, S3MountError, StoreError
-from s3mount.s3.archive import RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
     ByteRange,
     ListPage,
     ListQuery,
-    ObjectMetadata,
     ObjectStat,
     ObjectVersion,
-    PosixAttributes,
     Reason,
     Revalidation,
-    VersionPage,
-    VersionQuery,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
 from s3mount.s3.regional_store import RegionalStore
@@ -29,6 +24,7 @@ from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
 from s3mount.s3.views.buckets_view import Buckets, BucketsView
 from tests.fakes.memory_store import MemoryStore
 from tests.fakes.started_reads import TaskRead
+from tests.fakes.unasked_store import UnaskedStore
 
 HOME = "us-east-1"  # where a bucket is looked for first
 
@@ -97,7 +93,7 @@ class MemoryAccount:
         return ListPage([], [f"{name}/" for name in page], token)
 
 
-class BucketInRegion:
+class BucketInRegion(UnaskedStore):
     """`BucketStore` of the bucket *name* of *account*, as *region* knows it."""
 
     def __init__(self, account: MemoryAccount, name: str, region: str) -> None:
@@ -107,21 +103,6 @@ class BucketInRegion:
 
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:
         return await self._bucket("HEAD").head(key, reason)
-
-    async def head_version(
-        self, key: str, version_id: str, reason: Reason = Reason.LOOKUP
-    ) -> ObjectStat:
-        raise NotImplementedError
-
-    async def metadata(
-        self,
-        key: str,
-        *,
-        version_id: str | None = None,
-        part_number: int | None = None,
-        reason: Reason = Reason.ATTRIBUTES,
-    ) -> ObjectMetadata:
-        raise NotImplementedError
 
     async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:
         return await self._bucket("GET").head_by_get(key, is_whole=is_whole)
@@ -134,37 +115,9 @@ class BucketInRegion:
     ) -> ListPage:
         return await self._bucket("LIST").list_page(query, priority, on_token)
 
-    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
-        return key
-
-    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:
-        raise NotImplementedError
-
-    async def has_versioning(self) -> bool:
-        raise NotImplementedError
-
-    async def restore(
-        self, key: str, order: RestoreOrder, *, version_id: str | None = None
-    ) -> RestoreOutcome:
-        raise NotImplementedError
-
-    async def list_versions(
-        self, query: VersionQuery, priority: RequestPriority | None = None
-    ) -> VersionPage:
-        raise NotImplementedError
-
     async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:
         assert version.bucket == self._name
         return await self._bucket("GET").revalidate(version, head_size)
-
-    def has_capacity(self) -> bool:
-        return True
-
-    def has_ranges(self) -> bool:
-        return True
-
-    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
-        return True
 
     def start_read(
         self,

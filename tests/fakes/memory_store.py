@@ -27,13 +27,13 @@ from s3mount.s3.model import (
     ObjectMetadata,
     ObjectStat,
     ObjectVersion,
-    PosixAttributes,
     Reason,
     Revalidation,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
 from tests.fakes.key_order import Order, in_byte_order, is_common_prefix, items_of
 from tests.fakes.started_reads import TaskRead
+from tests.fakes.unasked_store import UnaskedStore
 
 BUCKET = "bucket"
 PAGE_MAX = 1000  # keys, of S3
@@ -94,7 +94,7 @@ def fail_at(*numbers: int) -> Hook:
 
 
 @dataclass(slots=True)
-class MemoryStore:
+class MemoryStore(UnaskedStore):
     """Objects of one bucket, at first *objects*; *order* is the order of its listings.
 
     *before* is awaited ahead of each response: it may wait, change the store, or raise. *page_size*
@@ -209,12 +209,6 @@ class MemoryStore:
         await self._receive("HEAD", key)
         return self._of_version_id(key, version_id).stat
 
-    def store_key(self, key: str, version_id: str | None = None) -> str:  # noqa: ARG002
-        return key
-
-    def posix_attributes(self, version: ObjectVersion) -> PosixAttributes | None:  # noqa: ARG002
-        return None
-
     async def metadata(
         self,
         key: str,
@@ -259,15 +253,6 @@ class MemoryStore:
             raise StaleVersion("replaced or deleted", bucket=self.bucket, key=version.key)
         self._check_readable(stored)
         into[:] = stored.body[span.start : span.stop]
-
-    def has_capacity(self) -> bool:
-        return True
-
-    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
-        return True
-
-    def has_ranges(self) -> bool:
-        return True
 
     def start_read(
         self,

@@ -37,6 +37,7 @@ from tests.fakes.key_order import (
     items_of,
 )
 from tests.fakes.started_reads import TaskRead
+from tests.fakes.unasked_store import UnaskedStore
 from tests.property.history import History
 
 REQUESTS_MAX = 5_000  # in one example; more is an endless loop
@@ -86,7 +87,7 @@ class Behaviour:
 
 
 @dataclass
-class HistoryStore:
+class HistoryStore(UnaskedStore):
     """Store over *history*; *clock* returns moments that never repeat."""
 
     history: History
@@ -136,15 +137,6 @@ class HistoryStore:
         if size is None or self.version(version.key, size) != version:
             raise StaleVersion("replaced or deleted", key=version.key)
         into[:] = body_of(version.key, size)[span.start : span.stop]
-
-    def has_capacity(self) -> bool:
-        return True
-
-    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
-        return True
-
-    def has_ranges(self) -> bool:
-        return True
 
     def start_read(
         self,

@@ -16,15 +16,12 @@ from s3mount.cache.block_cache import BlockCache
 from s3mount.errors import S3MountError
 from s3mount.s3.model import (
     ByteRange,
-    ListPage,
-    ListQuery,
-    ObjectStat,
     ObjectVersion,
     Reason,
-    Revalidation,
 )
-from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
+from s3mount.s3.object_store import OnReadEnd, Priority
 from s3mount.unawaited import ExpectedError
+from tests.fakes.unasked_store import UnaskedStore
 
 
 def content_of(version: ObjectVersion) -> bytes:
@@ -89,7 +86,7 @@ def _soon(call: Callable[..., object], *arguments: object) -> None:
     trio.lowlevel.current_trio_token().run_sync_soon(call, *arguments)
 
 
-class ScriptedStore:
+class ScriptedStore(UnaskedStore):
     """An ObjectStore of ranges. *tells_at_once*: with the end of a load, not a moment later."""
 
     def __init__(self, *, tells_at_once: bool = False) -> None:
@@ -105,12 +102,6 @@ class ScriptedStore:
         if version not in self._contents:
             self._contents[version] = content_of(version)
         return self._contents[version]
-
-    def has_capacity(self) -> bool:
-        return True
-
-    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
-        return True
 
     def has_ranges(self) -> bool:
         return self.ranges
@@ -134,23 +125,6 @@ class ScriptedStore:
         if self.is_prompt:
             _soon(load.land)
         return load
-
-    async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
-        raise AssertionError("blocks ask for ranges only")
-
-    async def head_by_get(self, key: str, *, is_whole: bool = False) -> ObjectStat:  # noqa: ARG002
-        raise AssertionError("blocks ask for ranges only")
-
-    async def list_page(
-        self,
-        query: ListQuery,  # noqa: ARG002
-        priority: RequestPriority | None = None,  # noqa: ARG002
-        on_token: OnToken | None = None,  # noqa: ARG002
-    ) -> ListPage:
-        raise AssertionError("blocks ask for ranges only")
-
-    async def revalidate(self, version: ObjectVersion, head_size: int) -> Revalidation:  # noqa: ARG002
-        raise AssertionError("blocks ask for ranges only")
 
     def scribble(self) -> None:
         """Let every load under way write to its buffer."""

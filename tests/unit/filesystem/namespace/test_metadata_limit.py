@@ -18,6 +18,7 @@ from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectStat, Reason
 from s3mount.s3.object_store import OnToken, RequestPriority
+from tests.fakes.unasked_store import UnaskedStore
 from tests.property.filesystem_factory import UncachedBlocks
 
 TOPS = 15
@@ -26,7 +27,7 @@ LIMIT = 4 << 20
 SLACK = 12 << 20  # pages in flight, and the walker's own lists; without a limit, 36 MiB in all
 
 
-class ManyDirectories:
+class ManyDirectories(UnaskedStore):
     """`TOPS` directories of `DIRECTORIES` directories of one file each, by arithmetic."""
 
     async def list_page(
@@ -46,9 +47,6 @@ class ManyDirectories:
                 [], [f"{query.prefix}{number:04}/" for number in range(DIRECTORIES)], None
             )
         return ListPage([self._listed(int(parts[0]), int(parts[1]))], [], None)
-
-    def has_scans(self, prefix: str) -> bool:  # noqa: ARG002
-        return True
 
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
@@ -125,7 +123,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit(
     config = TreeConfig(uid=0, gid=0, metadata_limit=LIMIT, metadata_ttl=3600.0)
     async with trio.open_nursery() as nursery:
         tree = build_tree(
-            store,  # type: ignore[arg-type]  # it is listed only
+            store,
             nursery,
             config,
             StoreConfig(bucket="bucket"),
@@ -135,7 +133,7 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit(
             kernel=kernel,
         )
         policies = prefetch_policies(tree, frozenset(), BlockConfig().memory_limit)
-        files_of_tree = OpenFiles(tree, UncachedBlocks(store), policies)  # type: ignore[arg-type]
+        files_of_tree = OpenFiles(tree, UncachedBlocks(store), policies)
         kernel.filesystem = FileSystem(
             tree, files_of_tree, OpenDirectories(tree, policies), NumberLookup(tree)
         )
