@@ -10,7 +10,6 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,9 +90,13 @@ def test_the_requests_of_a_start_are_counted(counted: Counted) -> None:
 
 
 def test_the_requests_of_names_are_counted(counted: Counted) -> None:
-    for name in ("big", "docs/read me", "missing", "docs/missing", "small/007/none"):
-        with suppress(OSError):
+    (counted.mount / "big").stat()
+    (counted.mount / "docs/read me").stat()
+    for name in ("missing", "docs/missing"):
+        with pytest.raises(FileNotFoundError):
             (counted.mount / name).stat()
+    with pytest.raises(NotADirectoryError):
+        (counted.mount / "small/007/none").stat()
 
     assert counted.agree()["HEAD"] > 0
 
@@ -149,19 +152,23 @@ def test_the_statistics_have_what_the_status_and_the_bill_need(counted: Counted)
     assert made.total == (requests["GET"] + requests["HEAD"]) / 1000
 
 
-@pytest.mark.parametrize("fault", ["is_down", "is_silent"])
+@pytest.mark.parametrize(
+    ("fault", "failure"),
+    [("is_down", "Input/output error"), ("is_silent", "Connection timed out")],
+)
 def test_the_requests_that_fail_and_those_that_follow_are_counted(
-    counted: Counted, fault: str
+    counted: Counted, fault: str, failure: str
 ) -> None:
     counted.mount.allow("lookup: ", "read: ", "readdir")
     (counted.mount / "big").stat()
     setattr(counted.traffic, fault, True)
-    for name in ("docs", "small/100"):
-        with suppress(OSError):
+    for name in ("small/100", "tree/0"):
+        with pytest.raises(OSError, match=failure):
             (counted.mount / name).stat()
-    with suppress(OSError):
+    with pytest.raises(OSError, match=failure):
         read_file(counted.mount / "big")
     setattr(counted.traffic, fault, False)
     read_tree(counted.mount / "small")
 
-    counted.agree()
+    assert counted.agree()["GET"] >= SMALL_FILES - 1
+    assert counted.statistics()["request_errors"] > 0

@@ -29,9 +29,16 @@ def heard(manager: socket.socket) -> list[str]:
         return messages
 
 
-def test_without_a_manager_nothing_is_sent() -> None:
+def test_without_a_manager_nothing_is_sent(
+    manager: socket.socket, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The environment is the one that is given, which has no manager, not that of the process."""
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.getsockname())
+
     Notifier({}).ready("fine")
     Notifier({"NOTIFY_SOCKET": "/nowhere/notify"}).ready("fine")
+
+    assert heard(manager) == []
 
 
 def test_a_manager_that_does_not_listen_blocks_nothing(manager: socket.socket) -> None:

@@ -40,9 +40,10 @@ async def test_a_background_task_is_cancelled_as_any_other() -> None:
         nursery.cancel_scope.cancel()
 
 
-def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> None:
+def test_a_failing_invalidation_ends_no_mount(
+    caplog: pytest.LogCaptureFixture, expected_warnings: list[str]
+) -> None:
     expected_warnings.append("invalidating the metadata cache failed: this is a bug")
-
     none = cast("Any", None)
 
     served = ServedFileSystem(
@@ -50,6 +51,8 @@ def test_a_failing_invalidation_ends_no_mount(expected_warnings: list[str]) -> N
     )
 
     served.invalidate_all()
+
+    assert [record.exc_info is not None for record in caplog.records] == [True]
 
 
 def test_what_few_mounts_need_is_not_imported_at_the_start() -> None:
