@@ -9,9 +9,11 @@ import pwd
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from s3mount.cli.local_values import absolute
 from s3mount.cli.option_value import OptionValue
 from s3mount.cli.options import OPTION_TABLE, Section
-from s3mount.cli.values import absolute, parse_location, show_size
+from s3mount.cli.quantities import show_size
+from s3mount.cli.store_values import parse_location
 from s3mount.config import (
     INDEFINITE,
     MIB,

@@ -13,7 +13,8 @@ from typing import Final
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, OPTIONS, REPEATABLE, canonical
-from s3mount.cli.values import show_size, suggestion
+from s3mount.cli.quantities import show_size
+from s3mount.cli.words import suggestion
 from s3mount.errors import UsageError
 from s3mount.frozen_dataclass import dataclass
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
 from s3mount.cli.options import BY_NAME, canonical
-from s3mount.cli.values import has_control_characters, suggestion
+from s3mount.cli.words import has_control_characters, suggestion
 from s3mount.config import EndpointVariant, Prefetch, Symlinks
 from s3mount.daemon.mounting.options import PLAIN_OPTIONS, VALUED_OPTIONS
 from s3mount.errors import UsageError

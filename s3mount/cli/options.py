@@ -10,7 +10,7 @@ from dataclasses import MISSING, fields, replace
 from types import MappingProxyType
 from typing import Final
 
-from s3mount.cli import values
+from s3mount.cli import local_values, quantities, store_values, words
 from s3mount.config import (
     BlockConfig,
     Config,
@@ -63,7 +63,7 @@ def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Op
         name = aliases.get(text, text)
         if name not in names:
             raise ValueError(
-                f"{text!r} is not one of {', '.join(names)}{values.suggestion(text, names)}"
+                f"{text!r} is not one of {', '.join(names)}{words.suggestion(text, names)}"
             )
         return name
 
@@ -71,36 +71,36 @@ def choice(*names: str, aliases: Mapping[str, str] = MappingProxyType({})) -> Op
 
 
 FLAG: Final = OptionType("", _parse_bool)
-URL: Final = OptionType("URL", values.parse_endpoint)
-BUCKETS: Final = OptionType("NAME[,NAME...]", values.parse_buckets, values.show_buckets)
-REGION: Final = OptionType("TEXT", values.parse_region)
-PROFILE: Final = OptionType("TEXT", values.parse_name)
-ACCOUNT: Final = OptionType("DIGITS", values.parse_bucket_owner)
-PATH: Final = OptionType("FILE", values.parse_path)
-FOLDER: Final = OptionType("DIR", values.parse_path)
-EXISTING_FILE: Final = OptionType("FILE", values.parse_existing_file)
-KEY_FILES: Final = OptionType("FILE", values.parse_key_file)
-SIZE: Final = OptionType("SIZE", values.parse_size, values.show_size)
-DURATION: Final = OptionType("SECONDS", values.parse_duration, values.show_duration)
-LIFETIME: Final = OptionType("SECONDS", values.parse_lifetime, values.show_duration)
-PRICE: Final = OptionType("PRICE", values.parse_price, values.show_price)
-COUNT: Final = OptionType("N", values.parse_count)
-MODE: Final = OptionType("MODE", values.parse_mode, values.show_mode)
+URL: Final = OptionType("URL", store_values.parse_endpoint)
+BUCKETS: Final = OptionType("NAME[,NAME...]", store_values.parse_buckets, store_values.show_buckets)
+REGION: Final = OptionType("TEXT", store_values.parse_region)
+PROFILE: Final = OptionType("TEXT", words.parse_name)
+ACCOUNT: Final = OptionType("DIGITS", store_values.parse_bucket_owner)
+PATH: Final = OptionType("FILE", local_values.parse_path)
+FOLDER: Final = OptionType("DIR", local_values.parse_path)
+EXISTING_FILE: Final = OptionType("FILE", local_values.parse_existing_file)
+KEY_FILES: Final = OptionType("FILE", local_values.parse_key_file)
+SIZE: Final = OptionType("SIZE", quantities.parse_size, quantities.show_size)
+DURATION: Final = OptionType("SECONDS", quantities.parse_duration, quantities.show_duration)
+LIFETIME: Final = OptionType("SECONDS", quantities.parse_lifetime, quantities.show_duration)
+PRICE: Final = OptionType("PRICE", quantities.parse_price, quantities.show_price)
+COUNT: Final = OptionType("N", quantities.parse_count)
+MODE: Final = OptionType("MODE", local_values.parse_mode, local_values.show_mode)
 MOMENT: Final = OptionType("TIME", _parse_moment)
 MASK: Final = replace(MODE, metavar="MASK")
-USER: Final = OptionType("USER", values.parse_user)
-USER_NAME: Final = OptionType("USER", values.parse_name)
-GROUP: Final = OptionType("GROUP", values.parse_group)
+USER: Final = OptionType("USER", local_values.parse_user)
+USER_NAME: Final = OptionType("USER", words.parse_name)
+GROUP: Final = OptionType("GROUP", local_values.parse_group)
 LEVEL: Final = replace(choice("debug", "info", "warning", "error"), metavar="LEVEL")
 FORMAT: Final = choice("text", "json")
-METRICS: Final = OptionType("ADDRESS", values.parse_metrics_address)
+METRICS: Final = OptionType("ADDRESS", local_values.parse_metrics_address)
 LIST_VERSION: Final = choice("auto", "1", "2")
 ADDRESSING: Final = choice("auto", "path", "virtual")
 TRANSPORT: Final = choice("native", "boto3", aliases={"lean": "native"})
 OPTIONS: Final = OptionType("WORD[,WORD...]", _parse_options)
-PREFETCH: Final = OptionType("NAME[,NAME...]", values.parse_prefetch, words=(*Prefetch, "all"))
-VARIANTS: Final = OptionType("NAME[,NAME...]", values.parse_variants, words=tuple(EndpointVariant))
-SYMLINKS: Final = OptionType("NAME[,NAME...]", values.parse_symlinks, words=tuple(Symlinks))
+PREFETCH: Final = OptionType("NAME[,NAME...]", words.parse_prefetch, words=(*Prefetch, "all"))
+VARIANTS: Final = OptionType("NAME[,NAME...]", words.parse_variants, words=tuple(EndpointVariant))
+SYMLINKS: Final = OptionType("NAME[,NAME...]", words.parse_symlinks, words=tuple(Symlinks))
 REPEATABLE: Final = frozenset((BUCKETS, OPTIONS, PREFETCH, KEY_FILES, VARIANTS, SYMLINKS))
 FILES: Final = frozenset((PATH, EXISTING_FILE, KEY_FILES))
 

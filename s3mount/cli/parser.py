@@ -12,7 +12,7 @@ from s3mount.cli.completion import CompletedText
 from s3mount.cli.flag_values import mount_arguments
 from s3mount.cli.option_value import refuse_secret
 from s3mount.cli.options import BY_NAME, FILES, FOLDER, OPTION_TABLE, REPEATABLE, Option
-from s3mount.cli.values import suggestion
+from s3mount.cli.words import suggestion
 from s3mount.errors import UsageError
 
 _ABOUT: Final = """\

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import click
 
 from s3mount.cli.completion import CompletedText
-from s3mount.cli.values import parse_size
+from s3mount.cli.quantities import parse_size
 from s3mount.ctl import units
 from s3mount.ctl.client import Reply
 from s3mount.ctl.mounts import Machine

@@ -61,7 +61,7 @@ class CommandGroup(click.Group):
         """Return click's result. Raises UsageError, with the closest name."""
         name = args[0]
         if name not in COMMANDS and not ctx.resilient_parsing:
-            from s3mount.cli.values import suggestion  # noqa: PLC0415 - slow to import
+            from s3mount.cli.words import suggestion  # noqa: PLC0415 - slow to import
 
             hint = suggestion(name, COMMANDS) or "; see s3mountctl --help"
             raise UsageError(f"{name}: there is no such command{hint}")

@@ -16,7 +16,7 @@ from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
 from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, Option
 from s3mount.cli.parser import parse_arguments
-from s3mount.cli.values import parse_location
+from s3mount.cli.store_values import parse_location
 from s3mount.config import Config
 from s3mount.daemon.mounting.options import mount_request
 from s3mount.errors import UsageError

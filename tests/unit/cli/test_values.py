@@ -7,30 +7,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cli.values import (
-    Location,
-    parse_bucket_owner,
-    parse_count,
-    parse_duration,
-    parse_endpoint,
+from s3mount.cli.local_values import (
     parse_existing_file,
     parse_group,
-    parse_lifetime,
-    parse_location,
     parse_metrics_address,
     parse_mode,
-    parse_prefetch,
-    parse_price,
-    parse_region,
-    parse_size,
     parse_user,
-    parse_variants,
-    show_duration,
     show_mode,
+)
+from s3mount.cli.quantities import (
+    parse_count,
+    parse_duration,
+    parse_lifetime,
+    parse_price,
+    parse_size,
+    show_duration,
     show_price,
     show_size,
-    suggestion,
 )
+from s3mount.cli.store_values import (
+    Location,
+    parse_bucket_owner,
+    parse_endpoint,
+    parse_location,
+    parse_region,
+)
+from s3mount.cli.words import parse_prefetch, parse_variants, suggestion
 from s3mount.config import Prefetch
 
 
