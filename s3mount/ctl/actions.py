@@ -21,15 +21,15 @@ from s3mount.ctl.output import (
 _LEVELS: Final = ("debug", "info", "warning", "error")
 
 
-@click.command("refresh", short_help="Forget what is known of a path, or of all.")
+@click.command("refresh", short_help="Drop the cached metadata of a path, or of all.")
 @click.argument("path", required=False, type=CompletedText(kind="file"))
 @json_option
 @click.pass_obj
 def refresh(machine: Machine, path: str | None, *, is_json: bool) -> int:
-    """Forget what is known of PATH and what is below it, in the kernel too.
+    """Drop the cached metadata of PATH and of what is below it, in the kernel too.
 
-    The next look at it is a request to the store. Without PATH all of the only mount is forgotten.
-    Needs no root: who mounted may refresh.
+    The next access to it is a request to the store. Without PATH, all metadata of the only mount is
+    dropped. Needs no root: the user who mounted may refresh.
     """
     if path is None:
         mount, relative = machine.find(None), ""

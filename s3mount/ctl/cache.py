@@ -46,10 +46,10 @@ class DiskCache(Protocol):
 
 command: Final = click.Group(
     "cache",
-    short_help="Look after the disk cache.",
-    help="Look after the disk cache of a mount, or of a directory alone.\n\nPATH is a file or a "
-    "directory in a mount with --cache-dir. With --dir it is BUCKET or BUCKET/KEY in that cache "
-    "directory, which mounts may use meanwhile.",
+    short_help="List, verify, clear and pin the disk cache.",
+    help="List, verify, clear and pin the disk cache of a mount, or of a directory alone.\n\n"
+    "PATH is a file or a directory in a mount with --cache-dir. With --dir it is BUCKET or "
+    "BUCKET/KEY in that cache directory, which mounts may use meanwhile.",
     no_args_is_help=False,
 )
 
@@ -98,7 +98,7 @@ def list_objects(
 @json_option
 @click.pass_obj
 def verify(machine: Machine, path: str | None, folder: str | None, *, is_json: bool) -> int:
-    """Read what the cache has of PATH, or all of it, and hold it against its checksums.
+    """Read what the cache has of PATH, or all of it, and compare it with its checksums.
 
     Damaged extents are dropped, and fetched again when they are read. Exit status 1 if there were
     any.

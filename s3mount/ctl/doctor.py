@@ -1,4 +1,4 @@
-"""The command `s3mountctl doctor`: a first look at what keeps a mount from working.
+"""The command `s3mountctl doctor`: checks of what keeps a mount from working.
 
 Takes the options of a mount, parsed as `s3mount` parses them, and draws the report.
 """
@@ -140,7 +140,7 @@ def _drawer() -> Any:
 command: Final = OptionCommand(
     "doctor",
     params=[
-        click.Argument(["bucket"], required=False, metavar="BUCKET[/PREFIX]"),
+        click.Argument(["bucket"], required=False, metavar="[BUCKET[/PREFIX]]"),
         *option_flags(),
         click.Option(
             ["mountpoint", "--mountpoint"],

@@ -34,7 +34,7 @@ _RESTORABLE: Final = ("archived", "restored")
     "--tier",
     type=click.Choice(TIERS, case_sensitive=False),
     default="Standard",
-    help="How fast, and how dear (Standard).",
+    help="How fast, and at what price (Standard).",
 )
 @click.option("--yes", "-y", "is_confirmed", is_flag=True, help="Do not ask for a confirmation.")
 @json_option

@@ -1,4 +1,4 @@
-"""The command `s3mountctl verify`: has mounts hold the bytes of files against their checksums."""
+"""The command `s3mountctl verify`: has mounts compare the bytes of files with their checksums."""
 
 import contextlib
 import sys
@@ -48,18 +48,18 @@ class Display(Protocol):
     def write(self, line: str, style: str) -> None: ...
 
 
-@click.command("verify", short_help="Hold the bytes of files against what S3 tells of them.")
+@click.command("verify", short_help="Compare the bytes of files with the checksums that S3 tells.")
 @click.argument(
     "paths", nargs=-1, required=True, type=CompletedText(kind="file"), metavar="PATH..."
 )
 @json_option
 @click.pass_obj
 def command(machine: Machine, paths: Sequence[str], *, is_json: bool) -> int:
-    """Read the file at each PATH, and hold its bytes against what S3 tells of them.
+    """Read the file at each PATH, and compare its bytes with what S3 tells of them.
 
-    That is a checksum, or an ETag that is made of MD5s. Readers go first, and what is cached is
-    verified as it is. Exit status: 0: all match; 1: one does not; 4: one could not be read; 5: of
-    one S3 tells nothing to verify it with. If several hold, it is the first of these.
+    That is a checksum, or an ETag that is made of MD5s. Readers have priority, and what is cached
+    is verified as it is. Exit status: 0: all match; 1: one does not; 4: one could not be read; 5:
+    of one S3 tells nothing to verify it with. If several apply, it is the first of these.
     """
     found = [(path, machine.find_path(path)) for path in paths]
     statuses = {MATCH}

@@ -58,8 +58,8 @@ def command(
 ) -> int:
     """List the directories at each PATH, and fetch the files into the caches of the mount.
 
-    Readers go first. Ctrl-C ends it, and it can be run again: what is cached is not fetched twice.
-    Exit status 1 if a file could not be fetched.
+    Readers have priority. Ctrl-C ends it, and it can be run again: what is cached is not fetched
+    twice. Exit status 1 if a file could not be fetched.
     """
     mount, relative = one_mount(machine, paths, "warm")
     options = {"listing_only": listing_only, "jobs": jobs, "dry_run": dry_run}

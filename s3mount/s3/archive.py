@@ -35,7 +35,7 @@ class ArchiveState(StrEnum):
 
 
 class RestoreTier(StrEnum):
-    """Retrieval tier: how fast a restore is, and how dear."""
+    """Retrieval tier: how fast a restore is, and at what price."""
 
     EXPEDITED = "Expedited"
     STANDARD = "Standard"

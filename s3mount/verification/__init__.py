@@ -1,4 +1,4 @@
-"""Verification: the bytes of an object, held against what the store tells of them.
+"""Verification: the bytes of an object, compared with what the store tells of them.
 
 In reading order: `digests`, `evidence`, `stream_digest` and `verdict` are pure. `part_layouts` asks
 for the parts of an object, `comparison` reads it, and `object_verifier` joins all of it over the
