@@ -206,8 +206,8 @@ class Play:
 
 
 @pytest.fixture(autouse=True)
-def _warnings_are_expected(expected_warnings: list[str]) -> None:
-    expected_warnings.append("the disk cache cannot be")
+def _warnings_are_allowed(allowed_warnings: list[str]) -> None:
+    allowed_warnings.append("the disk cache cannot be")
 
 
 @settings(max_examples=100, deadline=None)

@@ -125,8 +125,8 @@ EXAMPLE = st.builds(
 
 
 @pytest.fixture(autouse=True)
-def _warnings_are_expected(expected_warnings: list[str]) -> None:
-    expected_warnings.append("")
+def _warnings_are_allowed(allowed_warnings: list[str]) -> None:
+    allowed_warnings.append("")
 
 
 @settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -45,8 +45,8 @@ def test_records_are_kept_and_dropped_in_order() -> None:
     trio.run(main)
 
 
-@pytest.fixture(autouse=True)
-def _warnings_are_expected(expected_warnings: list[str]) -> None:
+@pytest.fixture
+def bypass_is_logged(expected_warnings: list[str]) -> None:
     expected_warnings.append("the disk cache cannot be")
 
 
@@ -65,6 +65,7 @@ def well() -> ReadWriteHealth:
 
 
 @pytest.mark.parametrize("failure", [OSError(28, "no space"), sqlite3.OperationalError("locked")])
+@pytest.mark.usefixtures("bypass_is_logged")
 def test_a_disk_that_fails_has_no_records_and_is_bypassed(failure: Exception) -> None:
     def fail() -> None:
         raise failure
@@ -90,6 +91,7 @@ def test_a_disk_that_fails_has_no_records_and_is_bypassed(failure: Exception) ->
     trio.run(main)
 
 
+@pytest.mark.usefixtures("bypass_is_logged")
 def test_records_and_blocks_bypass_a_disk_together() -> None:
     async def main() -> None:
         clock, disk = Clock(), Disk()
@@ -128,6 +130,7 @@ def test_a_trial_that_is_cancelled_lets_another_one_be_made() -> None:
     trio.run(main)
 
 
+@pytest.mark.usefixtures("bypass_is_logged")
 def test_nothing_waits_for_a_disk_that_is_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(disk_records, "READ_WITHIN", 0.01)
     is_well = threading.Event()

@@ -100,8 +100,8 @@ def files_of(folder: Path) -> list[Path]:
 
 
 @pytest.fixture(autouse=True)
-def _warnings(expected_warnings: list[str]) -> None:
-    expected_warnings += ["damaged bytes of", "index of the disk cache", "set aside"]
+def _warnings(allowed_warnings: list[str]) -> None:
+    allowed_warnings += ["damaged bytes of", "index of the disk cache", "set aside"]
 
 
 @pytest.fixture(scope="module")

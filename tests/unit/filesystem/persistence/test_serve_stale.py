@@ -28,7 +28,7 @@ from tests.property.kernel import Kernel, truth, walk
 TTL = 60.0
 STALE = 3600.0
 FAILING_FOR = 20.0  # seconds of retries
-pytestmark = pytest.mark.usefixtures("outages_are_logged")
+in_an_outage = pytest.mark.usefixtures("outages_are_logged")
 TREE = {"d/a": b"1", "d/b": b"22", "e": b"333"}
 
 
@@ -86,6 +86,7 @@ def gone() -> Unreachable:
     return Unreachable("no response (ConnectionRefusedError)")
 
 
+@in_an_outage
 def test_names_and_listings_are_served_while_the_store_is_away() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -108,6 +109,7 @@ def test_names_and_listings_are_served_while_the_store_is_away() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_the_first_response_ends_an_outage() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -127,6 +129,7 @@ def test_the_first_response_ends_an_outage() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_names_are_served_whose_listing_was_being_replaced_as_an_outage_began() -> None:
     """Lookups that miss together start a new listing, in place of the one that has the names."""
     store = MemoryStore({f"d/{number}": b"x" for number in range(12)})
@@ -153,6 +156,7 @@ def test_names_are_served_whose_listing_was_being_replaced_as_an_outage_began() 
 @pytest.mark.parametrize(
     "failure", [AccessDenied("the program for credentials failed"), StoreError("an odd response")]
 )
+@in_an_outage
 def test_a_failure_without_a_response_ends_no_outage(failure: S3MountError) -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -170,6 +174,7 @@ def test_a_failure_without_a_response_ends_no_outage(failure: S3MountError) -> N
     run_long(main)
 
 
+@in_an_outage
 def test_a_silent_store_is_away_after_half_of_the_timeout() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -189,6 +194,7 @@ def test_a_silent_store_is_away_after_half_of_the_timeout() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_what_is_older_than_serve_stale_is_not_served() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -241,6 +247,7 @@ def test_what_the_store_says_is_not_replaced_by_what_is_stale(failure: S3MountEr
     run_long(main)
 
 
+@in_an_outage
 def test_a_file_is_opened_in_an_outage_as_it_was_known() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -259,6 +266,7 @@ def test_a_file_is_opened_in_an_outage_as_it_was_known() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_the_next_mount_serves_what_was_kept_in_an_outage() -> None:
     store = MemoryStore(TREE)
     network, records = Network(store), MemoryRecords(1 << 20)
@@ -275,6 +283,7 @@ def test_the_next_mount_serves_what_was_kept_in_an_outage() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_the_kernel_keeps_stale_attributes_only_shortly() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -293,6 +302,7 @@ def test_the_kernel_keeps_stale_attributes_only_shortly() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_a_refresh_in_an_outage_is_an_error_and_shows_nothing_older() -> None:
     store = MemoryStore(TREE)
     network = Network(store)
@@ -310,6 +320,7 @@ def test_a_refresh_in_an_outage_is_an_error_and_shows_nothing_older() -> None:
     run_long(main)
 
 
+@in_an_outage
 def test_an_outage_is_logged_once_when_it_begins_and_once_when_it_ends(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -236,9 +236,9 @@ async def test_a_request_that_no_thread_can_finish_fails_and_its_connection_is_c
 @pytest.mark.parametrize("broken", ["receive_available", "ended"])
 @pytest.mark.parametrize("comes", [WHOLE, OTHERWISE])
 async def test_a_bug_in_one_attempt_leaves_the_others_watched(
-    broken: str, comes: bytes, expected_warnings: list[str]
+    broken: str, comes: bytes, allowed_warnings: list[str]
 ) -> None:
-    expected_warnings.append("the callback of")
+    allowed_warnings.append("the callback of")
     one, other = Request(is_broken=broken), Request()
     with sending(one, other):
         one.peer.send(comes)
