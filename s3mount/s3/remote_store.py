@@ -92,9 +92,8 @@ class RemoteStore:
         self.identity = identity
         self._timeout = timeout
         self._owns_scheduling = scheduling is None
-        self._scheduling = scheduling or StoreScheduling.of_one_store(
-            max_connections, silent_connections
-        )
+        of_one_store = StoreScheduling.of_one_store
+        self._scheduling = scheduling or of_one_store(max_connections, silent_connections)
         self._limiter = self._scheduling.limiter
         self._thread_pool = self._scheduling.thread_pool
         self._retrier = Retrier(

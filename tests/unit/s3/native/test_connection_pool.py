@@ -12,6 +12,7 @@ from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.tcp_connect import OnWait
 from tests.unit.s3.native.test_connection import Replay
+from tests.waiting import wait_until
 
 FAR = 1e9  # seconds: no deadline ends a wait
 
@@ -32,8 +33,7 @@ def test_a_waiting_request_gets_the_next_connection_before_all_others() -> None:
     found: list[object] = []
     thread = threading.Thread(target=lambda: found.append(pool.acquire_proven(FAR, CancelToken())))
     thread.start()
-    while not pool._waiters:
-        time.sleep(0.001)
+    wait_until(lambda: bool(pool._waiters))
 
     pool.release(held)
 
@@ -66,8 +66,7 @@ def test_a_waiting_request_ends_when_it_is_cancelled_or_the_pool_closed(*, is_cl
 
     thread = threading.Thread(target=wait)
     thread.start()
-    while not pool._waiters:
-        time.sleep(0.001)
+    wait_until(lambda: bool(pool._waiters))
 
     if is_closed:
         pool.close()
@@ -99,7 +98,7 @@ class Worker(threading.Thread):
             if not connection.is_proven:
                 self._pool.prove(connection)
             if self._chance.random() < 0.5:
-                time.sleep(0)
+                time.sleep(0)  # to another thread
             if self._chance.random() < 0.7:
                 self._pool.release(connection)
             else:
@@ -116,7 +115,7 @@ def test_no_request_waits_for_ever_and_every_connection_is_counted(seed: int, co
     while any(worker.is_alive() for worker in workers):
         if chance.random() < 0.3:
             chance.choice(workers).token.cancel()
-        time.sleep(0)
+        time.sleep(0)  # to another thread
 
     assert not pool._waiters
     assert pool.proven_count == pool.idle_count
