@@ -19,6 +19,7 @@ from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.readahead import SequentialStream
+from s3mount.cache.readahead_shares import ReadaheadShares
 from s3mount.s3.model import ByteRange, Reason
 
 # A stream is idle if it did not move while so many reads went elsewhere: in its own version (32 MiB
@@ -40,10 +41,11 @@ class ReadaheadScheduler:
         self._loader = loader
         self._prefetch_limit = prefetch_limit  # bytes for all streams together; 0: no readahead
         self._uncontended = min(connections, _FILL_LINK)
-        # `_share` is what each of `_streams` may have ahead, in bytes. `reads` counts all reads,
-        # and is the only clock here.
+        # `_share` is what the latest of `_streams` may have ahead, in bytes. `reads` counts all
+        # reads, and is the only clock here.
         self._streams: dict[SequentialStream, VersionBlocks] = {}
         self._share = prefetch_limit
+        self._shares = ReadaheadShares(prefetch_limit)
         self.reads = 0
         # how many streams of each reader moved when they were last counted, and when to count again
         self._moving: Counter[object] = Counter()
@@ -124,6 +126,7 @@ class ReadaheadScheduler:
         ]:
             self._stop(stream)
         del self._moving[owner]
+        self._shares.forget_reader(owner)
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
@@ -136,6 +139,9 @@ class ReadaheadScheduler:
         version_blocks.last_read = self.reads
         stream = version_blocks.readahead.record_read(offset, stop)
         stream.owner = owner
+        if stream in self._streams and self._shares.record_read(stream):
+            self._divide()
+        self._share = self._shares.share(stream)
         if stream.position >= version_blocks.version.size:
             self._end(version_blocks, stream)
         return stream
@@ -278,6 +284,7 @@ class ReadaheadScheduler:
     def _stop(self, stream: SequentialStream) -> None:
         """Fetch no further for *stream*; what it had ahead may go, unless others want it."""
         version_blocks = self._streams.pop(stream)
+        self._shares.forget(stream)
         self._divide()
         start, stop = stream.rest()
         if start < stop:
@@ -289,7 +296,5 @@ class ReadaheadScheduler:
             self._loader.release(unwanted, may_cancel=version_blocks.readers <= 1)
 
     def _divide(self) -> None:
-        read = sum(
-            1 for at in self._streams.values() if at.readers
-        )  # others belong to one of these
-        self._share = self._prefetch_limit // max(1, read)
+        # others belong to one of these
+        self._shares.divide(each for each, at in self._streams.items() if at.readers)

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from s3mount.cli.standard_output import output_error
+
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
@@ -63,13 +65,19 @@ def variable(program: str) -> str:
 def complete(
     command: Callable[[], click.Command], program: str, environment: Mapping[str, str]
 ) -> int | None:
-    """Print what the shell asks for, and return the exit status; None if no shell asks."""
+    """Print what the shell asks for, and return the exit status; None if no shell asks.
+
+    Raises OutputError.
+    """
     instruction = environment.get(variable(program))
     if not instruction:
         return None
     from click.shell_completion import shell_complete  # noqa: PLC0415 - 5 ms that few starts need
 
-    return shell_complete(command(), {}, program, variable(program), instruction)
+    try:
+        return shell_complete(command(), {}, program, variable(program), instruction)
+    except OSError as exc:  # click writes bytes, past the stream that is checked
+        raise output_error(exc) from exc
 
 
 def completion_script(command: click.Command, program: str, shell: str) -> str:

@@ -7,20 +7,36 @@ import sys
 from collections.abc import Callable
 from typing import NoReturn
 
+from s3mount.cli.standard_output import READER_GONE, OutputError, check_output, discard_output
 from s3mount.errors import S3MountError
 from s3mount.printable import one_line
 
 
 def run_command(program: str, command: Callable[[], int]) -> int:
-    """Return the exit status of *command*; an S3MountError becomes a line on stderr."""
+    """Return the exit status of *command*; an S3MountError becomes a line on stderr.
+
+    A reader of stdout that is gone is READER_GONE, without a word.
+    """
     _open_standard_streams()
+    check_output()
     try:
-        return command()
+        status = command()
+        sys.stdout.flush()
+    except OutputError as exc:
+        discard_output()
+        return READER_GONE if exc.is_reader_gone else _report(program, exc)
     except S3MountError as exc:
-        sys.stderr.write(f"{program}: {one_line(str(exc))}\n")
-        return exc.exit_status
+        return _report(program, exc)
     except KeyboardInterrupt:
         return 130  # 128 + SIGINT, as shells count
+    return status
+
+
+def _report(program: str, error: S3MountError) -> int:
+    with contextlib.suppress(OSError):  # the exit status is all that can be told
+        sys.stderr.write(f"{program}: {one_line(str(error))}\n")
+        sys.stderr.flush()
+    return error.exit_status
 
 
 def end_process(status: int) -> NoReturn:
@@ -32,7 +48,8 @@ def end_process(status: int) -> NoReturn:
     """
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # the reader is gone, or it is closed
+        # the reader is gone, or it is closed
+        with contextlib.suppress(OSError, ValueError, OutputError):
             stream.flush()
     os._exit(status)
 

@@ -1,6 +1,5 @@
 """The command s3mount: from its arguments to an exit status."""
 
-import contextlib
 import gc
 import os
 import sys
@@ -12,7 +11,6 @@ from s3mount.cli.exit_status import end_process, run_command
 from s3mount.cli.flag_values import mount_arguments
 from s3mount.cli.plain_parser import parse_plain
 from s3mount.deferred_imports import deferred_imports
-from s3mount.errors import SetupError
 
 _COMPLETION: Final = (
     "_S3MOUNT_COMPLETE"  # `variable` of s3mount.cli.completion, which imports click
@@ -22,17 +20,15 @@ _COMPLETION: Final = (
 def main() -> NoReturn:
     """Entry point of the command `s3mount`."""
     gc.disable()  # a tenth of the time of imports; `daemon/wiring.py` enables it again
-    status = _complete() if os.environ.get(_COMPLETION) else None
-    if status is None:
-        status = run_command("s3mount", lambda: s3mount(sys.argv[1:]))
-    end_process(status)
+    run = _complete if os.environ.get(_COMPLETION) else _run
+    end_process(run_command("s3mount", run))
 
 
 def s3mount(arguments: Sequence[str]) -> int:
     """Mount as *arguments* say; return the exit status. Raises S3MountError before the fork."""
     parsed = _parsed(arguments)
     if isinstance(parsed, str):
-        _print(parsed)
+        sys.stdout.write(f"{parsed}\n")
         return 0
     config = build_config(parsed)
     # trio: a third of the command line's time, which --help and a mistyped option do not need
@@ -40,16 +36,6 @@ def s3mount(arguments: Sequence[str]) -> int:
         from s3mount.daemon.startup import run  # noqa: PLC0415
 
     return run(config)
-
-
-def _print(text: str) -> None:
-    """Write *text* to stdout, without a word if its reader is gone. Raises SetupError."""
-    try:
-        with contextlib.suppress(BrokenPipeError):
-            sys.stdout.write(f"{text}\n")
-            sys.stdout.flush()
-    except OSError as exc:
-        raise SetupError(f"stdout cannot be written: {exc.strerror}") from exc
 
 
 def _parsed(arguments: Sequence[str]) -> MountArguments | str:
@@ -62,9 +48,14 @@ def _parsed(arguments: Sequence[str]) -> MountArguments | str:
     return parse_arguments(arguments)
 
 
-def _complete() -> int | None:
-    """Print what the shell asks for, and return the exit status; None if no shell asks."""
+def _run() -> int:
+    return s3mount(sys.argv[1:])
+
+
+def _complete() -> int:
+    """Print what the shell asks for, and return the exit status."""
     from s3mount.cli.completion import complete  # noqa: PLC0415 - click
     from s3mount.cli.parser import mount_command  # noqa: PLC0415
 
-    return complete(mount_command, "s3mount", os.environ)
+    status = complete(mount_command, "s3mount", os.environ)
+    return _run() if status is None else status

@@ -42,6 +42,7 @@ EXIT_STATUS: Final = (
     ("1", "mounting failed; one line on stderr says why"),
     ("2", "an argument or a configuration file is wrong; the line names it"),
     ("130", "interrupted"),
+    ("141", "nobody reads stdout any more"),
 )
 SIGNALS: Final = (
     ("SIGTERM, SIGINT", "unmount and exit; a second one: at once"),

@@ -82,8 +82,6 @@ def opened_cache(folder: Path, size: int | None) -> Iterator[FolderCache | Empty
         with closing(DiskCache(folder, limits)) as cache:
             yield FolderCache(cache)
     except (OSError, sqlite3.Error) as exc:
-        if isinstance(exc, BrokenPipeError):
-            raise
         raise CacheDirectoryError(f"the cache directory {folder} failed: {exc}") from exc
 
 

@@ -13,7 +13,6 @@ import click
 
 from s3mount.cli.completion import CompletedText
 from s3mount.ctl.mounts import Machine
-from s3mount.errors import S3MountError
 from s3mount.printable import printable
 
 if TYPE_CHECKING:
@@ -26,10 +25,6 @@ _Command = Callable[..., object]
 json_option: Final = click.option(
     "--json", "is_json", is_flag=True, help="Print what the mount says, as JSON."
 )
-
-
-class OutputError(S3MountError):
-    """Stdout cannot be written: the disk is full, say."""
 
 
 class MountType(CompletedText):
@@ -65,17 +60,9 @@ def escaped(value: object) -> str:
 
 
 def write_line(text: str) -> None:
-    """Write a line, at once: a reader may wait for it.
-
-    Raises BrokenPipeError if the reader is gone, OutputError for another failure.
-    """
-    try:
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as exc:
-        raise OutputError(f"stdout cannot be written: {exc.strerror}") from exc
+    """Write a line, at once: a reader may wait for it. Raises OutputError."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def write_json(value: object) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from s3mount.cli.standard_output import READER_GONE
 from s3mount.ctl import units
 from s3mount.ctl.client import Reply, connected
 from s3mount.ctl.mounts import Machine
@@ -43,6 +44,7 @@ def command(
     """
     write = _write_json if is_json else _drawer() if is_terminal() else _write
     received: list[Reply] = []
+    status = READER_GONE
 
     def write_received() -> None:
         if received:
@@ -59,8 +61,10 @@ def command(
         for kind, record in replies:
             if kind == "item":
                 received.append(record)
+            else:
+                status = 0
     write_received()
-    return 0
+    return status
 
 
 def _write(records: Sequence[Reply]) -> None:

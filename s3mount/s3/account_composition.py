@@ -85,6 +85,7 @@ class BucketFactory:
         self._config = config
         self._configuration = open_configuration(config)
         self._transports = AccountTransports(config, requests)
+        self.silent_connections = self._transports.silent_connections
         self.close = self._transports.close
         self._posix = _posix_table(config) if config.posix_metadata else None
         self.posix_attributes = None if self._posix is None else self._posix.posix_attributes
@@ -150,7 +151,7 @@ class AccountStores:
         self._config = config
         self._factory = factory
         self._operations = operations
-        self._scheduling = AccountScheduling(config.max_connections)
+        self._scheduling = AccountScheduling(config.max_connections, factory.silent_connections)
         name = "native" if is_native(config, endpoint) else "boto3"
         self.identity = StoreIdentity(endpoint.service_url, endpoint.region, name)
         self._account = self._store(operations, "")

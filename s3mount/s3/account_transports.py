@@ -32,6 +32,7 @@ class AccountTransports:
     def __init__(self, config: StoreConfig, requests: RequestLog) -> None:
         self._requests = requests
         self._pools = SharedPools(connections=config.max_connections)
+        self.silent_connections = self._pools.silent_connections
         self._idle_redirects = IdleLimit(config.max_connections)  # connections to other hosts
         self._keys = read_keys(config) if config.sse_c_key_files else ()
         self._lock = threading.Lock()

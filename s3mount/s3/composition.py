@@ -20,6 +20,7 @@ from s3mount.s3.operations.list_dialect import ListObjects
 from s3mount.s3.operations.store_traits import StoreTraits, is_directory_bucket
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.transport import Transport
 
 if TYPE_CHECKING:
@@ -33,26 +34,46 @@ def connect(
     config: StoreConfig, requests: RequestLog, endpoint: Endpoint
 ) -> Callable[[], RemoteStore]:
     """Choose a transport; return what makes the store over it, in the event loop."""
-    transport = make_transport(config, endpoint, requests)
+    silent_connections = SilentConnections()
+    transport = make_transport(config, endpoint, requests, silent_connections)
     if not config.posix_metadata:
-        return partial(make_store, config, endpoint, make_operations(config, endpoint, transport))
+        operations = make_operations(config, endpoint, transport)
+        return partial(
+            make_store, config, endpoint, operations, silent_connections=silent_connections
+        )
     from s3mount.s3.operations.posix_recorder import PosixRecorder, PosixTable  # noqa: PLC0415
 
     table = PosixTable(has_links=bool(config.symlinks))
     operations = make_operations(config, endpoint, PosixRecorder(transport, config.bucket, table))
     return partial(
-        make_store, config, endpoint, operations, posix_attributes=table.posix_attributes
+        make_store,
+        config,
+        endpoint,
+        operations,
+        posix_attributes=table.posix_attributes,
+        silent_connections=silent_connections,
     )
 
 
-def make_transport(config: StoreConfig, endpoint: Endpoint, requests: RequestLog) -> Transport:
+def make_transport(
+    config: StoreConfig,
+    endpoint: Endpoint,
+    requests: RequestLog,
+    silent_connections: SilentConnections | None = None,
+) -> Transport:
     """Return the transport of *config* to *endpoint*, which tells *requests* of each request.
 
-    Reads the files of customer keys. Raises SetupError if they, or the endpoint, are not safe.
+    It tells *silent_connections* of its connections. Reads the files of customer keys. Raises
+    SetupError if they, or the endpoint, are not safe.
     """
     transport: Transport
     if is_native(config, endpoint):
-        transport = NativeTransport(endpoint, requests, connections=config.max_connections)
+        transport = NativeTransport(
+            endpoint,
+            requests,
+            connections=config.max_connections,
+            silent_connections=silent_connections,
+        )
     else:
         # botocore and urllib3: half of a start's time, for what few mounts need
         from s3mount.s3.boto.transport import BotoTransport  # noqa: PLC0415
@@ -140,6 +161,7 @@ def make_store(
     operations: BucketOperations,
     *,
     posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
+    silent_connections: SilentConnections | None = None,
 ) -> RemoteStore:
     """Return the store over *operations*; to be called in the event loop."""
     name = "native" if is_native(config, endpoint) else "boto3"
@@ -150,6 +172,7 @@ def make_store(
         bucket=config.bucket,
         identity=StoreIdentity(endpoint.service_url, endpoint.region, name),
         posix_attributes=posix_attributes,
+        silent_connections=silent_connections,
     )
 
 

@@ -53,6 +53,7 @@ from s3mount.s3.scheduling.retry import (
     pauses,
 )
 from s3mount.s3.scheduling.store_scheduling import StoreScheduling
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.store_metrics import StoreCounts, register_store_metrics
 
 _PRECONNECTED = 8  # connections; see docs/decisions/connection-setup.md
@@ -65,7 +66,8 @@ class RemoteStore:
 
     *timeout* is in seconds. *bucket* is named by failures that know none. *identity* is for the
     status of the mount. *scheduling* shares threads with other stores, and its owner closes them;
-    else the store has its own, of *max_connections*. *outage* counts the failures that are one.
+    else the store has its own, of *max_connections*, and of the *silent_connections* of the
+    transport. *outage* counts the failures that are one.
     *posix_attributes* is that of `PosixSource`, *has_moved* that of `ReadScheduler`.
     """
 
@@ -80,6 +82,7 @@ class RemoteStore:
         pauses: Callable[[], Iterator[float]] = pauses,
         invalid_pauses: Callable[[], Iterator[float]] = invalid_pauses,
         scheduling: StoreScheduling | None = None,
+        silent_connections: SilentConnections | None = None,
         posix_attributes: Callable[[ObjectVersion], PosixAttributes | None] | None = None,
         outage: OutageTracker | None = None,
         has_moved: Callable[[BaseException], bool] = lambda _: False,
@@ -89,7 +92,8 @@ class RemoteStore:
         self.identity = identity
         self._timeout = timeout
         self._owns_scheduling = scheduling is None
-        self._scheduling = scheduling or StoreScheduling.of_one_store(max_connections)
+        of_one_store = StoreScheduling.of_one_store
+        self._scheduling = scheduling or of_one_store(max_connections, silent_connections)
         self._limiter = self._scheduling.limiter
         self._thread_pool = self._scheduling.thread_pool
         self._retrier = Retrier(

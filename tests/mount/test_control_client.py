@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.cli.standard_output import READER_GONE
 from tests.fakes.control_replies import RECORD, STATUS, WARM_ITEMS, WARM_RESULT, activity
 from tests.fakes.control_server import GREETING, ControlServer, Script, control_server, results
 from tests.mount.mount_process import environment
@@ -240,7 +241,7 @@ def test_trace_ends_quietly_with_the_reader_of_its_pipe(client: Client) -> None:
     os.close(reader)
     _, errors = process.communicate(timeout=WITHIN)
 
-    assert (process.returncode, errors) == (0, b"")
+    assert (process.returncode, errors) == (READER_GONE, b"")
 
 
 def test_control_characters_of_names_never_reach_the_terminal(client: Client) -> None:

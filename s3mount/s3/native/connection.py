@@ -11,6 +11,7 @@ until then it uses that again.
 
 import re
 import threading
+from collections.abc import Callable
 
 from s3mount.s3.native.body import Body, body_of
 from s3mount.s3.native.response_header import END, HEADER_LIMIT, ResponseHeader, parse_header
@@ -21,6 +22,7 @@ from s3mount.s3.transport import (
     ReceiveState,
     content_length,
 )
+from s3mount.unawaited import ExpectedError
 
 SMALL_BODY = 256 * 1024  # bytes received beside a header at most: a random read, most small files
 INFORMATIONAL_LIMIT = 8  # 1xx responses before the final one
@@ -35,6 +37,14 @@ _LENGTH = re.compile(rb"\r\ncontent-length:[ \t]*([0-9]{1,9})[ \t]*\r\n", re.IGN
 
 class StaleConnectionError(ConnectionError):
     """An idle connection that ended without a byte of the response: the peer had closed it."""
+
+
+class SilentConnectionError(ExpectedError):
+    """A new connection is silent for *age* seconds, while others are not: its request leaves it."""
+
+    def __init__(self, age: float) -> None:
+        super().__init__(f"no response for {age:.1f} s over a new connection")
+        self.age = age
 
 
 class BufferBudget:
@@ -60,11 +70,13 @@ class BufferBudget:
 class Connection:
     """HTTP/1.1 connection over *stream*, which it owns.
 
-    *was_idle*: its peer may have closed it before this exchange.
+    *was_idle*: its peer may have closed it before this exchange. *is_proven*: a response has come
+    over it.
     """
 
     def __init__(self, stream: Stream, budget: BufferBudget | None = None) -> None:
         self.was_idle = False
+        self.is_proven = False
         self._buffer = _ReceiveBuffer(stream, budget or BufferBudget(2 * SMALL_BODY))
         self._stream = stream
 
@@ -89,19 +101,34 @@ class Connection:
         """Whether any byte of the response to what was sent has been received."""
         return self._buffer.has_begun
 
+    def wait_response(self, seconds: float) -> bool:
+        """Wait for some of the response, or an end; return False if neither comes in *seconds*."""
+        try:
+            return self._buffer.wait_response(seconds)
+        except OSError:  # `exchange` reports it
+            return True
+
     def exchange(
-        self, message: bytes | None, *, deadline: float, is_bodiless: bool = False
+        self,
+        message: bytes | None,
+        *,
+        deadline: float,
+        is_bodiless: bool = False,
+        on_sent: Callable[[], None] | None = None,
     ) -> "Response":
         """Send *message* and read the header of the response, by *deadline*.
 
         The body is to be read by *deadline* too, unless `set_deadline` changes it. *message* is
-        None if it was sent before; *is_bodiless*: it is a HEAD. Raises OSErrors, among them
-        StaleConnectionError, and InvalidResponseError; then the connection is to be closed.
+        None if it was sent before; *is_bodiless*: it is a HEAD. *on_sent* is called before anything
+        is read. Raises OSErrors, among them StaleConnectionError, and InvalidResponseError; then
+        the connection is to be closed.
         """
         self._stream.set_deadline(deadline)
         try:
             if message is not None:
                 self.send(message, deadline=deadline)
+            if on_sent is not None:
+                on_sent()
             header = self._read_header()
         except TimeoutError:
             raise
@@ -230,6 +257,22 @@ class _ReceiveBuffer:
         self._stop += count
         self.has_begun = True
         return self._state(length)
+
+    def wait_response(self, seconds: float) -> bool:
+        """As `Connection.wait_response`, but raises OSErrors.
+
+        What TLS receives for itself is waited past, a tick late at most.
+        """
+        if self.has_begun or self._stop == len(self._buffer):
+            return True
+        if not self._stream.wait_readable(seconds):
+            return False
+        count = self._stream.receive_nowait(self._view[self._stop :])
+        if count is None:
+            return False
+        self._stop += count
+        self.has_begun = count > 0
+        return True
 
     def _state(self, length: int) -> ReceiveState:
         """Glance at what has arrived. It is parsed as strictly as everything else afterwards."""

@@ -2,6 +2,10 @@
 
 It hands out the one that was used last, so few stay open and those stay fast. Thread-safe. Limits
 nothing: scheduling decides how many requests are in flight.
+
+A request may leave a connection that is silent (`silent_connections`) for one that is proven. It
+waits for one to be released, before any other request gets that. If a proven one is closed instead,
+it opens one: never does a request wait that no connection is coming to.
 """
 
 import threading
@@ -9,9 +13,10 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from s3mount.s3.native.connection import BufferBudget, Connection
-from s3mount.s3.native.socket_stream import Stream
-from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.native.connection import BufferBudget, Connection, SilentConnectionError
+from s3mount.s3.native.socket_stream import PlainStream, Stream
+from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.tcp_connect import OnWait, Waitable
 
 # bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
@@ -23,7 +28,8 @@ class ConnectionPool:
     """Pool of connections, kept between exchanges; an acquired one is to be released or closed.
 
     *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds. *budget*
-    is that of large buffers, of this pool only by default.
+    is that of large buffers, and *silent_connections* those of all pools, by default of this pool
+    only.
     """
 
     def __init__(
@@ -33,15 +39,20 @@ class ConnectionPool:
         idle_timeout: float,
         clock: Callable[[], float],
         budget: BufferBudget | None = None,
+        silent_connections: SilentConnections | None = None,
     ) -> None:
         self._connect = connect
+        self.silent_connections = silent_connections or SilentConnections()
         self._idle_timeout = idle_timeout
-        self._clock = clock
+        self.now = self._clock = clock
         self._budget = budget or BufferBudget(BUFFERS_TOTAL)
         self._lock = threading.Lock()
         # under the lock: the idle connections with the time of their release, oldest first; all
-        # sockets and name look-ups, so that `close` can wake who waits for one; whether it did
+        # sockets and name look-ups, so that `close` can wake who waits for one; whether it did; how
+        # many connections are proven; who waits for one of those
         self._idle: deque[tuple[float, Connection]] = deque()
+        self._proven = 0
+        self._waiters: deque[_Waiter] = deque()
         self._waitables: weakref.WeakSet[Waitable] = weakref.WeakSet()
         self._is_closed = False
 
@@ -53,38 +64,85 @@ class ConnectionPool:
     def acquire(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return an idle connection that seems alive, or a new one.
 
-        OSErrors if there is none by *deadline*. *cancel_token* ends the opening, with any error.
+        OSErrors if there is none by *deadline*. SilentConnectionError if opening one takes long,
+        and a proven one is to be waited for. *cancel_token* ends the opening, with any error.
         """
-        return self.acquire_idle(deadline) or self.open(deadline, cancel_token)
+        return self.acquire_idle(deadline) or self.acquire_new(deadline, cancel_token)
+
+    def acquire_new(self, deadline: float, cancel_token: CancelToken) -> Connection:
+        """Return a new connection; as `acquire`."""
+        began = self._clock()
+
+        def check_age() -> None:
+            age = self._clock() - began
+            if self.begin_move(age):
+                raise SilentConnectionError(age)
+
+        return self.open(deadline, cancel_token, on_tick=check_age)
+
+    def acquire_proven(self, deadline: float, cancel_token: CancelToken) -> Connection:
+        """Return a proven connection, once one is idle; or a new one, if one was closed instead."""
+        while (connection := self.acquire_idle(deadline)) is not None:
+            if connection.is_proven:
+                return connection
+            self.discard(connection)
+        waiter = _Waiter()
+        with self._lock:
+            if self._proven and not self._is_closed:
+                self._waiters.append(waiter)
+                self._waitables.add(waiter)
+            else:
+                waiter.shut_down()
+        try:
+            cancel_token.attach(waiter.shut_down)
+            is_awake = waiter.wait(self.header_deadline(deadline) - self._clock())
+        except RequestCancelledError:
+            is_awake = False
+        finally:
+            cancel_token.detach()
+        connection = self._remove_waiter(waiter)
+        if cancel_token.is_cancelled or not is_awake:
+            if connection is not None:
+                self.release(connection)
+            cancel_token.check()
+            raise TimeoutError("no connection responds")
+        if connection is not None and self._is_alive(connection, deadline):
+            return connection
+        return self.open(deadline, cancel_token)
 
     def acquire_idle(self, deadline: float) -> Connection | None:
         """As `acquire`, but return None if a new connection had to be waited for."""
         while (connection := self._pop()) is not None:
-            connection.set_deadline(deadline)
-            is_reusable = False
-            try:
-                is_reusable = connection.is_reusable()
-            except OSError:  # then it is not reusable either
-                pass
-            finally:
-                if not is_reusable:
-                    connection.close()
-            if is_reusable:
+            if self._is_alive(connection, deadline):
                 return connection
         return None
 
-    def open(self, deadline: float, cancel_token: CancelToken) -> Connection:
-        """Return a new connection; as `acquire`."""
+    def open(
+        self,
+        deadline: float,
+        cancel_token: CancelToken,
+        *,
+        on_tick: Callable[[], None] | None = None,
+    ) -> Connection:
+        """Return a new connection, however long that takes; as `acquire`.
+
+        *on_tick* is called now and then while its peer shakes no hands, and may raise.
+        """
 
         def on_wait(waitable: Waitable) -> None:
+            if isinstance(waitable, PlainStream):
+                waitable.on_tick = on_tick
             self._register(waitable)
             cancel_token.attach(waitable.shut_down)
 
+        self.silent_connections.begin_silence()
         try:
             stream = self._connect(deadline, on_wait)
         finally:
+            self.silent_connections.end_silence(is_proven=False)
             cancel_token.detach()
         try:
+            stream.end_opening()
             return Connection(stream, self._budget)
         except BaseException:  # raised again
             stream.close()
@@ -94,6 +152,24 @@ class ConnectionPool:
         """Return when the header of a response must be here: one that drips is as good as none."""
         return min(deadline, self._clock() + self._idle_timeout)
 
+    def prove(self, connection: Connection) -> None:
+        """Account for the first response over *connection*."""
+        connection.is_proven = True
+        with self._lock:
+            self._proven += 1
+
+    @property
+    def proven_count(self) -> int:
+        """The connections over which a response has come, idle or not."""
+        return self._proven
+
+    def begin_move(self, age: float) -> bool:
+        """Whether a request leaves a connection that is silent for *age* seconds.
+
+        Then `silent_connections.end_move` follows.
+        """
+        return self._proven > 0 and self.silent_connections.begin_move(age)
+
     def release(self, connection: Connection) -> None:
         """Keep *connection* for the next exchange; it is new, or was left clean."""
         connection.was_idle = True
@@ -101,10 +177,25 @@ class ConnectionPool:
             closing = self._pop_expired()
             if self._is_closed:
                 closing.append(connection)
+            elif self._waiters and connection.is_proven:
+                self._waiters.popleft().wake(connection)
             else:
                 self._idle.append((self._clock(), connection))
         for each in closing:
-            each.close()
+            self.discard(each)
+
+    def discard(self, connection: Connection) -> None:
+        """Close *connection*, which serves nobody any more; again does nothing."""
+        connection.close()
+        with self._lock:
+            if not connection.is_proven:
+                return
+            connection.is_proven = False
+            self._proven -= 1
+            if self._waiters:
+                self._waiters.popleft().wake(None)
+            while self._waiters and not self._proven:
+                self._waiters.popleft().wake(None)
 
     def drop_idle(self, most: int | None = None) -> int:
         """Close all idle connections, or *most* of them, the oldest; return how many.
@@ -115,7 +206,7 @@ class ConnectionPool:
             count = len(self._idle) if most is None else min(most, len(self._idle))
             idle = [self._idle.popleft() for _ in range(count)]
         for _, connection in idle:
-            connection.close()
+            self.discard(connection)
         return count
 
     def close(self) -> None:
@@ -132,7 +223,7 @@ class ConnectionPool:
             expired = self._pop_expired()
             connection = self._idle.pop()[1] if self._idle else None
         for each in expired:
-            each.close()
+            self.discard(each)
         return connection
 
     def _pop_expired(self) -> list[Connection]:
@@ -142,11 +233,51 @@ class ConnectionPool:
             expired.append(self._idle.popleft()[1])
         return expired
 
+    def _is_alive(self, connection: Connection, deadline: float) -> bool:
+        """Whether *connection*, which was idle, seems alive; if not, it is closed."""
+        connection.set_deadline(deadline)
+        is_reusable = False
+        try:
+            is_reusable = connection.is_reusable()
+        except OSError:  # then it is not reusable either
+            pass
+        finally:
+            if not is_reusable:
+                self.discard(connection)
+        return is_reusable
+
+    def _remove_waiter(self, waiter: "_Waiter") -> Connection | None:
+        """Let *waiter* wait no longer; return what it was handed."""
+        with self._lock:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+            return waiter.connection
+
     def _register(self, waitable: Waitable) -> None:
         with self._lock:
             if self._is_closed:
                 raise ConnectionAbortedError("the store was closed")
             self._waitables.add(waitable)
+
+
+class _Waiter:
+    """`Waitable`: a request that waits for a proven connection."""
+
+    def __init__(self) -> None:
+        self._is_awake = threading.Event()
+        self.connection: Connection | None = None
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until it is woken; return False if that takes more than *seconds*."""
+        return self._is_awake.wait(max(0.0, seconds))
+
+    def wake(self, connection: Connection | None) -> None:
+        """Hand it *connection*; None: it is to open one."""
+        self.connection = connection
+        self._is_awake.set()
+
+    def shut_down(self) -> None:
+        self._is_awake.set()
 
 
 class IdleLimit:

@@ -55,6 +55,14 @@ class Stream(Protocol):
         """Return the descriptor that becomes readable when something arrives."""
         ...
 
+    def end_opening(self) -> None:
+        """Call nothing any more with each tick."""
+        ...
+
+    def wait_readable(self, seconds: float) -> bool:
+        """Wait until something arrives, or an end; return False if nothing does in *seconds*."""
+        ...
+
     def is_idle(self) -> bool:
         """Whether nothing has arrived, not even the end, and a request can be sent at once."""
         ...
@@ -67,7 +75,10 @@ class Stream(Protocol):
 
 
 class PlainStream:
-    """A connected socket, which it owns. `configure` comes first."""
+    """A connected socket, which it owns. `configure` comes first.
+
+    *on_tick* is called with each tick without a byte, and may raise.
+    """
 
     def __init__(
         self,
@@ -80,6 +91,7 @@ class PlainStream:
         self._idle_timeout = idle_timeout
         self._clock = clock
         self._deadline = 0.0
+        self.on_tick: Callable[[], None] | None = None
         self.filled = 0
         self._poll = select.poll()
         self._poll.register(sock, _INCOMING | select.POLLOUT)
@@ -131,6 +143,14 @@ class PlainStream:
     def fileno(self) -> int:
         return self._socket.fileno()
 
+    def end_opening(self) -> None:
+        self.on_tick = None
+
+    def wait_readable(self, seconds: float) -> bool:
+        poll = select.poll()
+        poll.register(self._socket, _INCOMING)
+        return bool(poll.poll(max(0.0, seconds) * 1000))
+
     def is_idle(self) -> bool:
         return self.events() == select.POLLOUT
 
@@ -164,6 +184,8 @@ class PlainStream:
                 return count
             if now >= idle_until:
                 raise TimeoutError("the connection is idle")
+            if self.on_tick is not None:
+                self.on_tick()
 
 
 def ciphertext_size(connections: int) -> int:
@@ -270,6 +292,12 @@ class TlsStream:
 
     def fileno(self) -> int:
         return self._plain.fileno()
+
+    def end_opening(self) -> None:
+        self._plain.end_opening()
+
+    def wait_readable(self, seconds: float) -> bool:
+        return self._may_read() or self._plain.wait_readable(seconds)
 
     def is_idle(self) -> bool:
         for _ in range(HOUSEKEEPING_LIMIT):

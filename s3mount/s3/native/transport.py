@@ -13,6 +13,7 @@ from s3mount.s3.native.http_exchange import HttpExchange
 from s3mount.s3.native.request_encoding import RequestEncoder
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.transport import Retryable, StoreRequest
 
 
@@ -20,7 +21,8 @@ class NativeTransport:
     """`Transport` to *store* over up to *connections* HTTP/1.1 connections at once.
 
     *clock* is monotonic, *wall_clock* in seconds since 1970. *log* is told of each request. *pool*
-    is one that other transports to the same host use, too; `close` leaves it open.
+    is one that other transports to the same host use, too; `close` leaves it open. Without one,
+    *silent_connections* are those of its own pool.
     """
 
     def __init__(
@@ -32,6 +34,7 @@ class NativeTransport:
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         pool: ConnectionPool | None = None,
+        silent_connections: SilentConnections | None = None,
     ) -> None:
         self._log = log or RequestLog()
         self._credentials = store.credentials
@@ -40,6 +43,7 @@ class NativeTransport:
             Connector(store, connections=connections, clock=clock).connect,
             idle_timeout=store.idle_timeout,
             clock=clock,
+            silent_connections=silent_connections,
         )
         self._encoder = RequestEncoder(store, wall_clock)
         self.adjust_clock = self._encoder.adjust_clock
@@ -66,7 +70,7 @@ class NativeTransport:
                 connection.send(message, deadline=deadline)
             except BaseException:  # raised again
                 cancel_token.detach()
-                connection.close()
+                self._pool.discard(connection)
                 raise
         except (OSError, S3MountError, Retryable, RequestCancelledError):
             return None  # the blocking call reports it

@@ -22,14 +22,16 @@ from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import RESERVE, Limiter, Permit, PermitWaiter
 from s3mount.s3.scheduling.store_scheduling import StoreScheduling, not_sent
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.thread_pool import ThreadPool
 
 
 class SharedPermits:
-    """The *limit* permits of several buckets; for one trio run."""
+    """The *limit* permits of several buckets, and their connections; for one trio run."""
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, silent_connections: SilentConnections | None = None) -> None:
         self.limit = limit
+        self.silent_connections = silent_connections
         # the permits held by all buckets, and the limiters that requests wait in: one that admits
         # goes to the end. That of the last response.
         self.held = dict.fromkeys(Priority, 0)
@@ -85,7 +87,7 @@ class BucketLimiter(Limiter):
     """`Limiter` of one bucket, within the permits of *shared*."""
 
     def __init__(self, shared: SharedPermits) -> None:
-        super().__init__(shared.limit)
+        super().__init__(shared.limit, shared.silent_connections)
         self._shared = shared
 
     def acquire_nowait(self, priority: Priority) -> Permit | None:
@@ -140,10 +142,15 @@ class BucketLimiter(Limiter):
 
 
 class AccountScheduling:
-    """Permits and threads of up to *max_connections* requests at once; for one trio run."""
+    """Permits and threads of up to *max_connections* requests at once; for one trio run.
 
-    def __init__(self, max_connections: int) -> None:
-        self._permits = SharedPermits(max_connections)
+    *silent_connections* are those of the transports.
+    """
+
+    def __init__(
+        self, max_connections: int, silent_connections: SilentConnections | None = None
+    ) -> None:
+        self._permits = SharedPermits(max_connections, silent_connections)
         self._thread_pool = ThreadPool(not_sent)
         self._executor = Executor(self._thread_pool)
         self.has_capacity = self._permits.has_capacity

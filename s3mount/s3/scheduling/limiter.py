@@ -20,7 +20,10 @@ round of successes raises it by one.
 It begins at a third of its maximum, or START, and rises further only while most of it is used: some
 stores serve a fixed number of connections, and leave requests over others without a response. So a
 request that times out lowers it to where it began, for PAUSE_MIN successes, the next time for twice
-as many.
+as many; as many successes after a pause halve the next one. A request that left a silent connection
+for a proven one lowers it to as many as are proven, for SILENCE_PAUSE_MIN successes, by the same
+rule. The limit does not rise while more than SILENT_MAX connections are silent, or, once such a
+limit was found, while any is.
 
 A mount of one bucket has one limiter, for all its requests. The limiters of several buckets share
 permits as well: see `bucket_limiter`.
@@ -34,11 +37,14 @@ import trio
 from s3mount.errors import S3MountError, Unreachable
 from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.object_store import Priority
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.transport import Retryable
 
 START = 32  # requests at least that may be in flight from the start
 USED_MIN = 0.75  # such a part of the limit is in use before it rises further
 PAUSE_MIN = 10_000  # successes
+SILENCE_PAUSE_MIN = 1_000  # successes; such a stall is a second, and no timeout
+SILENT_MAX = 2  # new connections without a response
 RESERVE = 8  # one of so many permits is kept from prefetch, and from each of several buckets
 
 
@@ -55,8 +61,8 @@ class AimdLimit:
         # the highest it was lately, as far as that is not known to be too much; the successes until
         # it may exceed where it began, and how many they are the next time
         self._highest = self._allowed
-        self._pause_left = 0
-        self._next_pause = PAUSE_MIN
+        self._pause = _Pause(PAUSE_MIN)
+        self._silence_pause = _Pause(SILENCE_PAUSE_MIN)
 
     @property
     def allowed(self) -> int:
@@ -67,10 +73,11 @@ class AimdLimit:
         """Whether throttling has lowered it, and successes have not raised it again yet."""
         return self._allowed < self._highest
 
-    def on_success(self, in_flight: float = math.inf) -> None:
-        """Account for a response, to one of *in_flight* requests."""
-        self._pause_left = max(0, self._pause_left - 1)
-        may_rise = in_flight >= USED_MIN * self._allowed and not self._pause_left
+    def on_success(self, in_flight: float = math.inf, silent: int = 0) -> None:
+        """Account for a response, to one of *in_flight* requests; *silent* connections are new."""
+        is_paused = self._pause.on_success() | self._silence_pause.on_success()
+        is_silent = silent > (0 if self._silence_pause.has_begun else SILENT_MAX)
+        may_rise = in_flight >= USED_MIN * self._allowed and not is_paused and not is_silent
         most = float(self._limit) if may_rise else self._highest
         self._allowed = min(most, self._allowed + 1 / self._allowed)
         self._highest = max(self._highest, self._allowed)
@@ -78,18 +85,52 @@ class AimdLimit:
     def reset(self) -> None:
         """Forget all throttling."""
         self._allowed = self._highest = float(self._start)
-        self._pause_left, self._next_pause = 0, PAUSE_MIN
+        self._pause, self._silence_pause = _Pause(PAUSE_MIN), _Pause(SILENCE_PAUSE_MIN)
+
+    def on_silence(self, responsive: int) -> None:
+        """Account for new connections without a response, beside *responsive* others."""
+        self._highest = max(1.0, min(self._highest, responsive))
+        self._allowed = min(self._allowed, self._highest)
+        self._silence_pause.begin()
 
     def on_throttle(self, round_: int, *, is_timeout: bool = False) -> None:
         """Account for a request that was sent in *round_* and throttled, or had no response."""
         if is_timeout and self._highest > self._start:
             self._highest = float(self._start)
-            self._pause_left = self._next_pause
-            self._next_pause *= 2
+            self._pause.begin()
         if round_ == self.round:
             self._allowed = max(1.0, self._allowed / 2)
             self.round += 1
         self._allowed = min(self._allowed, self._highest)
+
+
+class _Pause:
+    """Number of successes before the limit rises again: at least *least*, more after failures."""
+
+    def __init__(self, least: int) -> None:
+        self._least = least
+        self._next = least
+        self._left = 0
+        self._since = 0  # successes since it ended
+        self.has_begun = False
+
+    def begin(self) -> None:
+        """Begin a pause, unless there is one: what follows a failure is one failure."""
+        self.has_begun = True
+        if self._left:
+            return
+        self._left, self._since = self._next, 0
+        self._next *= 2
+
+    def on_success(self) -> bool:
+        """Account for a success; return whether it is in the pause still."""
+        if self._left:
+            self._left -= 1
+        elif self._next > self._least:
+            self._since += 1
+            if self._since >= self._next:
+                self._next, self._since = self._next // 2, 0
+        return self._left > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,10 +193,15 @@ class PermitWaiter:
 
 
 class Limiter:
-    """At most *limit* permits at once, demand requests first; for one trio run."""
+    """At most *limit* permits at once, demand requests first; for one trio run.
 
-    def __init__(self, limit: int) -> None:
+    *silent_connections* are those of the transport.
+    """
+
+    def __init__(self, limit: int, silent_connections: SilentConnections | None = None) -> None:
         self.aimd = AimdLimit(limit)
+        self._silent_connections = silent_connections or SilentConnections()
+        self._limits_found = 0  # of those that the limit accounts for
         self.throttles = 0
         # The permits held, and the tasks that wait, by priority. A task that was rescheduled has
         # been counted already. `_permits` are the objects shared by the requests of one round.
@@ -205,7 +251,12 @@ class Limiter:
         self._admit()
 
     def on_success(self) -> None:
-        self.aimd.on_success(self.held + 1)  # with the one that has just ended
+        silent_connections = self._silent_connections
+        if self._limits_found != silent_connections.limits_found:
+            self._limits_found = silent_connections.limits_found
+            self.aimd.on_silence(silent_connections.responsive)
+        # with the one that has just ended
+        self.aimd.on_success(self.held + 1, silent_connections.silent)
         self._admit()
 
     def on_throttle(self, round_: int, *, is_timeout: bool = False) -> None:

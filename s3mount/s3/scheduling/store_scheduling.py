@@ -4,6 +4,7 @@ from s3mount.errors import StoreError
 from s3mount.frozen_dataclass import dataclass
 from s3mount.s3.scheduling.executor import Executor
 from s3mount.s3.scheduling.limiter import Limiter
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.transport import Retryable
 from s3mount.thread_pool import ThreadPool
 
@@ -17,10 +18,16 @@ class StoreScheduling:
     executor: Executor
 
     @classmethod
-    def of_one_store(cls, max_connections: int) -> "StoreScheduling":
-        """Return that of a store which shares nothing, for *max_connections* requests at once."""
+    def of_one_store(
+        cls, max_connections: int, silent_connections: SilentConnections | None = None
+    ) -> "StoreScheduling":
+        """Return that of a store which shares nothing, for *max_connections* requests at once.
+
+        *silent_connections* are those of its transport.
+        """
         thread_pool = ThreadPool(not_sent)
-        return cls(Limiter(max_connections), thread_pool, Executor(thread_pool))
+        limiter = Limiter(max_connections, silent_connections)
+        return cls(limiter, thread_pool, Executor(thread_pool))
 
     def close(self) -> None:
         """Let the threads end, those that make an attempt after it."""

@@ -807,6 +807,25 @@ async def test_a_reader_of_records_at_random_keeps_no_other_one_from_fetching_ah
         )
 
 
+async def test_a_reader_of_records_at_random_leaves_others_their_share_of_the_memory() -> None:
+    async with prompt_cache(connections=64) as rig:
+        of_records = [rig.cache.open(version) for version in many_files(4)[1:]]
+        for reader in of_records:
+            for number in range(16):
+                await read_record(reader, number)
+        version = many_files(1)[0]
+        in_order = rig.cache.open(version)
+        ahead = 0
+
+        for offset in range(0, 16 * MIB, 256 * KIB):
+            await in_order.read(offset, 256 * KIB)
+            stops = (span.stop for key, span, _ in rig.store.asked if key == version.key)
+            ahead = max(ahead, max(stops) - offset)
+
+        by_all_streams = 192 * MIB // (3 * 16 + 1)
+        assert ahead > 2 * by_all_streams
+
+
 async def test_a_read_looks_at_few_streams_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -73,34 +73,6 @@ def test_closed_streams_cause_no_traceback() -> None:
     assert subprocess.run([*closed, "--help"], check=False, env=environment).returncode == 0
 
 
-@pytest.mark.parametrize(
-    ("stdout", "status", "errors"),
-    [
-        ("/dev/full", 1, "s3mount: stdout cannot be written: No space left on device\n"),
-        ("pipe", 0, ""),  # of which nothing is read
-    ],
-)
-def test_help_that_cannot_be_written_causes_no_traceback(
-    stdout: str, status: int, errors: str
-) -> None:
-    if stdout == "pipe":
-        reader, writer = os.pipe()
-        os.close(reader)
-    else:
-        writer = os.open(stdout, os.O_WRONLY)
-    done = subprocess.run(
-        [sys.executable, "-m", "s3mount", "--help"],
-        check=False,
-        stdout=writer,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )
-    os.close(writer)
-
-    assert (status, errors) == (done.returncode, done.stderr)
-
-
 def test_help_goes_to_stdout() -> None:
     done = s3mount("--help")
 

@@ -1,8 +1,6 @@
 """The commands in a pipe: lines, JSON, exit status and errors."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -293,20 +291,6 @@ def test_errors_are_one_line_and_an_exit_status(
     assert (done, out, err.count("\n")) == (status, "", 1)
     assert err.startswith("s3mountctl: ")
     assert error in err
-
-
-def test_output_that_cannot_be_written_is_one_line_and_status_1() -> None:
-    with Path("/dev/full").open("w") as full:
-        done = subprocess.run(
-            [sys.executable, "-c", "from s3mount.ctl.main import main; main()", "list"],
-            stdout=full,
-            stderr=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
-
-    assert done.returncode == 1
-    assert done.stderr == "s3mountctl: stdout cannot be written: No space left on device\n"
 
 
 def test_a_mount_that_ends_is_status_3(run: Run, server: ControlServer) -> None:

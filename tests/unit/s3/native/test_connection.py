@@ -59,6 +59,11 @@ class Replay:
                 raise ConnectionResetError
             self.filled += count
 
+    def end_opening(self) -> None: ...
+
+    def wait_readable(self, seconds: float) -> bool:  # noqa: ARG002 - the protocol's
+        return True
+
     def fileno(self) -> int:
         return -1
 

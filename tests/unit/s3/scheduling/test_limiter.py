@@ -10,6 +10,8 @@ from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.limiter import (
     PAUSE_MIN,
     RESERVE,
+    SILENCE_PAUSE_MIN,
+    SILENT_MAX,
     START,
     AimdLimit,
     Limiter,
@@ -368,3 +370,76 @@ def test_after_a_request_without_a_response_the_limit_stays_where_it_began_for_a
 
     assert pauses[0] >= PAUSE_MIN
     assert pauses[1] >= 2 * PAUSE_MIN
+
+
+def test_a_pause_is_shorter_again_after_as_many_successes() -> None:
+    """A store that was away three times, months ago, need not respond 80,000 times first."""
+    aimd = AimdLimit(96)
+    for _ in range(3):
+        while aimd.allowed == START:
+            aimd.on_success()
+        aimd.on_throttle(aimd.round, is_timeout=True)
+        while aimd.allowed <= START:
+            aimd.on_success()
+    for _ in range((8 + 4 + 2) * PAUSE_MIN):
+        aimd.on_success()
+
+    aimd.on_throttle(aimd.round, is_timeout=True)
+    successes = 0
+    while aimd.allowed <= START:
+        aimd.on_success()
+        successes += 1
+
+    assert successes < 1.5 * PAUSE_MIN
+
+
+def test_silent_connections_lower_the_limit_to_those_that_respond_for_a_while() -> None:
+    aimd = AimdLimit(96)
+
+    for _ in range(5):  # of one stall
+        aimd.on_silence(responsive=8)
+    assert aimd.allowed == 8
+    assert not aimd.is_reduced
+
+    successes = 0
+    while aimd.allowed == 8:
+        aimd.on_success()
+        successes += 1
+    assert SILENCE_PAUSE_MIN <= successes <= SILENCE_PAUSE_MIN + 8
+
+
+def test_the_limit_does_not_rise_while_new_connections_are_silent() -> None:
+    aimd = AimdLimit(96)
+
+    for _ in range(10_000):
+        aimd.on_success(silent=SILENT_MAX + 1)
+    assert aimd.allowed == START
+
+    for _ in range(96 * 96):
+        aimd.on_success(silent=SILENT_MAX)
+    assert aimd.allowed == 96
+
+
+@given(
+    st.integers(1, 100),
+    st.lists(st.sampled_from(("success", "throttle", "timeout", "silence")), max_size=200),
+)
+def test_the_limit_recovers_from_whatever_has_happened(limit: int, events: list[str]) -> None:
+    aimd = AimdLimit(limit)
+    for event in events:
+        match event:
+            case "success":
+                aimd.on_success()
+            case "silence":
+                aimd.on_silence(responsive=aimd.allowed // 2)
+            case _:
+                aimd.on_throttle(aimd.round, is_timeout=event == "timeout")
+        assert 1 <= aimd.allowed <= limit
+    aimd.on_throttle(aimd.round, is_timeout=True)
+    aimd.on_silence(responsive=1)
+
+    aimd._pause._left = min(aimd._pause._left, PAUSE_MIN)
+    aimd._silence_pause._left = min(aimd._silence_pause._left, PAUSE_MIN)
+    for _ in range(2 * PAUSE_MIN):
+        aimd.on_success()
+    assert aimd.allowed == limit

@@ -1,0 +1,111 @@
+"""Policy of connections that a store accepts and leaves silent: when a request leaves one.
+
+Some stores and proxies serve a fixed number of connections. They accept more, and leave requests
+over those without a response. A connection is *silent* from the beginning of its opening to its
+first response, and *proven* from then on. Pure, apart from its lock: it knows no sockets.
+
+Invariants:
+
+1. A request leaves a connection that has been silent for PATIENCE_MIN, and for PATIENCE_FACTOR
+   times the slowest of the latest responses. Each move that is in vain doubles that time, and each
+   confirmed one halves it again.
+2. Few moves are in flight: TRIALS, and twice as many after each confirmed one, until one is in
+   vain. So a store that has become slow altogether does not get everything twice.
+3. A move is confirmed if the response over a proven connection comes in half the time at most that
+   the other connection was silent. That is evidence of a limit of connections.
+4. So is a request that is cancelled over a silent connection once its response is late, as a read
+   whose hedge has won: CANCELLED_MIN of them, and no other new connection proven meanwhile.
+"""
+
+import threading
+from typing import Final
+
+PATIENCE_MIN: Final = 1.0  # seconds
+PATIENCE_FACTOR: Final = 3.0
+DOUBTS_MAX: Final = 5  # then a request waits for half a minute, as for any response
+TRIALS: Final = 2
+LATE_MIN: Final = 0.15  # seconds; of a request that is cancelled: less than hedges wait
+CANCELLED_MIN: Final = 2
+DECAY: Final = 0.98  # of the slowest response, with each other one
+
+
+class SilentConnections:
+    """The silent connections of a mount, and what they tell. Thread-safe.
+
+    *silent* is how many there are. *limits_found* counts the evidence of a limit of connections,
+    and *responsive* is how many connections were proven at the latest one.
+    """
+
+    def __init__(self) -> None:
+        self.silent = 0
+        self.limits_found = 0
+        self.responsive = 0
+        self._slowest = 0.0  # of the latest responses; a lost update does no harm
+        # under the lock: moves in vain; moves in flight, and how many there may be; requests that
+        # were cancelled over silent connections since another one was proven
+        self._lock = threading.Lock()
+        self._doubts = 0
+        self._moves = 0
+        self._moves_max = TRIALS
+        self._cancelled = 0
+
+    @property
+    def patience(self) -> float:
+        """How many seconds a connection is silent before its request leaves it."""
+        usual = max(PATIENCE_MIN, PATIENCE_FACTOR * self._slowest)
+        return usual * (1 << self._doubts)
+
+    def record_response(self, seconds: float) -> None:
+        """Account for a response *seconds* after its request."""
+        self._slowest = max(seconds, self._slowest * DECAY)
+
+    def begin_silence(self) -> None:
+        """Account for a new connection; `end_silence` follows."""
+        with self._lock:
+            self.silent += 1
+
+    def end_silence(self, *, is_proven: bool) -> None:
+        """Account for the end of a silence: by a response, or by the end of the connection."""
+        with self._lock:
+            self.silent -= 1
+            if is_proven:
+                self._cancelled = 0
+
+    def begin_move(self, age: float) -> bool:
+        """Whether a request leaves its connection after *age* seconds; then `end_move` follows."""
+        with self._lock:
+            may_move = age >= self.patience and self._moves < self._moves_max
+            self._moves += may_move
+            return may_move
+
+    def end_move(self, age: float, seconds: float | None, responsive: int) -> None:
+        """Account for a move off a connection that was silent for *age* seconds.
+
+        The response came *seconds* after the request over another connection, of *responsive*;
+        None if none came that tells anything.
+        """
+        with self._lock:
+            self._moves -= 1
+            if seconds is None:
+                return
+            if seconds > age / 2:
+                self._doubts = min(DOUBTS_MAX, self._doubts + 1)
+                self._moves_max = TRIALS
+                return
+            self._doubts = max(0, self._doubts - 1)
+            self._moves_max = min(1024, 2 * self._moves_max)
+            self._find_limit(responsive)
+
+    def record_cancelled(self, age: float, responsive: int) -> None:
+        """Account for a request that was cancelled after *age* seconds of silence."""
+        if age < max(LATE_MIN, self._slowest) or not responsive:
+            return
+        with self._lock:
+            self._cancelled += 1
+            if self._cancelled >= CANCELLED_MIN:
+                self._cancelled = 0
+                self._find_limit(responsive)
+
+    def _find_limit(self, responsive: int) -> None:
+        self.responsive = responsive
+        self.limits_found += 1

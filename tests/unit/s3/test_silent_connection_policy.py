@@ -1,0 +1,85 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from s3mount.s3.silent_connections import PATIENCE_FACTOR, PATIENCE_MIN, TRIALS, SilentConnections
+
+
+def test_a_request_stays_until_its_connection_was_silent_for_several_usual_responses() -> None:
+    connections = SilentConnections()
+    assert not connections.begin_move(PATIENCE_MIN - 0.01)
+    connections.record_response(5.0)
+
+    assert not connections.begin_move(5.0 * PATIENCE_FACTOR - 0.01)
+    assert connections.begin_move(5.0 * PATIENCE_FACTOR)
+
+
+def test_more_requests_move_after_each_confirmed_move_and_few_after_one_in_vain() -> None:
+    connections = SilentConnections()
+
+    def moves_begun() -> int:
+        count = 0
+        while count < 100 and connections.begin_move(1000.0):
+            count += 1
+        return count
+
+    assert moves_begun() == TRIALS
+    for _ in range(TRIALS):
+        connections.end_move(1000.0, 0.1, responsive=7)
+    assert (connections.limits_found, connections.responsive) == (TRIALS, 7)
+    begun = moves_begun()
+    assert begun > TRIALS
+
+    for _ in range(begun):
+        connections.end_move(1000.0, 900.0, responsive=9)
+    assert moves_begun() == TRIALS
+    assert connections.limits_found == TRIALS
+
+
+@given(
+    st.lists(st.sampled_from(("move", "cancel", "confirm", "vain", "open", "prove")), max_size=60)
+)
+def test_a_slow_store_gets_few_requests_twice(steps: list[str]) -> None:
+    """Each move in vain doubles the patience, and none is in flight for ever."""
+    connections = SilentConnections()
+    moves = silent = 0
+    for step in steps:
+        before = connections.patience
+        if step == "move":
+            moves += connections.begin_move(before)
+        elif step == "open":
+            connections.begin_silence()
+            silent += 1
+        elif step == "prove" and silent:
+            connections.end_silence(is_proven=True)
+            silent -= 1
+        elif moves:
+            seconds = {"cancel": None, "confirm": 0.1, "vain": before}.get(step)
+            connections.end_move(before, seconds, responsive=3)
+            moves -= 1
+            if step == "vain":
+                assert connections.patience in (2 * before, PATIENCE_MIN * 32)
+        assert connections.silent == silent
+        assert connections.patience >= PATIENCE_MIN
+    assert moves <= TRIALS or connections.limits_found
+
+
+def test_reads_whose_hedges_win_over_silent_connections_tell_of_a_limit() -> None:
+    connections = SilentConnections()
+
+    connections.record_cancelled(0.1, responsive=5)
+    connections.record_cancelled(0.6, responsive=5)
+    assert not connections.limits_found
+    connections.record_cancelled(0.6, responsive=5)
+
+    assert (connections.limits_found, connections.responsive) == (1, 5)
+
+
+def test_a_new_connection_with_a_response_refutes_cancelled_reads() -> None:
+    connections = SilentConnections()
+
+    for _ in range(5):
+        connections.record_cancelled(0.6, responsive=5)
+        connections.begin_silence()
+        connections.end_silence(is_proven=True)
+
+    assert not connections.limits_found
