@@ -17,6 +17,10 @@ each. Its window is limited to a multiple of what its steps have covered.
 A reader that goes back from the end to just before it reads up to the end, as with the directory of
 an archive or the footer of a table: that is a stream from its first read on.
 
+Among a crowd of streams, each fetches only what its reader waits for, up to the end of a part, or a
+half or quarter of one: as far as that is a small multiple of what was read. There a first read that
+is long, of the beginning, counts as a sequence.
+
 After contention with many streams, the window begins below a fetch and grows by a quarter, and
 fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
 """
@@ -32,6 +36,7 @@ CONTENDED_PIECES: Final = 4  # the first window after contention: less than a fe
 FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
+ALONE_FACTOR: Final = 8  # bytes of a single fetch for each byte read in sequence
 SPARSE_STEPS: Final = 4  # steps forward that make a stream sparse
 SPARSE_STEP: Final = 4  # how long they may be on average, in blocks: at most, four for each read
 SPARSE_WITHIN: Final = 4  # reads of the version within which the next step comes
@@ -55,7 +60,7 @@ class SequentialStream:
     *links* are the versions that its reader has read whole just before this one.
     *steps* are the latest reads that followed one another with gaps, *step* their distance on
     average, and *covered* the bytes from the first of them on, with the gaps; *is_sparse*: they are
-    many and short.
+    many and short. *begins_long*: its first read was of the beginning, and not of a small part.
     """
 
     origin: int
@@ -74,15 +79,25 @@ class SequentialStream:
     step: int = 0
     covered: int = 0
     is_sparse: bool = False
+    begins_long: bool = False
 
     @property
     def is_stream(self) -> bool:
         return self.window > 0 and self.evidence > 0
 
     @property
+    def is_beginning(self) -> bool:
+        """Whether its only read so far was a long one, of the beginning."""
+        return self.begins_long and self.run == self.position and not self.window
+
+    @property
     def evidence(self) -> int:
         """How many bytes may be fetched ahead by what was read."""
-        in_sequence = self.run * WINDOW_FACTOR
+        return self.evidence_by(WINDOW_FACTOR)
+
+    def evidence_by(self, factor: int) -> int:
+        """`evidence`, if each byte read in sequence counts *factor* times."""
+        in_sequence = self.run * factor
         return max(in_sequence, self.covered * SPARSE_FACTOR) if self.is_sparse else in_sequence
 
     def rest(self) -> tuple[int, int]:
@@ -185,6 +200,21 @@ class Readahead:
             stream.origin = stream.frontier = wanted.start
         return self._extend(stream, target, share, least=stop)
 
+    def demand_alone(
+        self, stream: SequentialStream, offset: int, stop: int, share: int
+    ) -> ByteRange:
+        """`demand`, by a single fetch, if nothing is fetched before a reader waits for it."""
+        wanted = align(offset, stop, self._size, self._sizes)
+        if stream.is_stream or stream.begins_long:
+            most = min(share, stream.evidence_by(ALONE_FACTOR))
+            part = self._halved_part(self._after_contention(stream, most))
+            end = min((wanted.start // part + 1) * part, self._size)
+            wanted = ByteRange(wanted.start, max(wanted.stop, end))
+        if not wanted.start <= stream.frontier <= offset:
+            stream.origin = wanted.start
+        stream.frontier = stream.next_stop = wanted.stop
+        return wanted
+
     def successor(self, stream: SequentialStream) -> SequentialStream | None:
         """The stream here that goes on with *stream* of another version, from the beginning on.
 
@@ -241,6 +271,7 @@ class Readahead:
     def _begin(self, offset: int, stop: int) -> SequentialStream:
         frontier = align_stop(stop, self._size, self._sizes)
         stream = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
+        stream.begins_long = offset == 0 and self._sizes.small <= stop < self._size
         if stop > self._size - self._sizes.block:
             self._has_read_end = True
         elif self._has_read_end and self._size - offset <= self._sizes.small:
@@ -269,9 +300,15 @@ class Readahead:
         return tuple(ranges)
 
     def _fetch_size(self, stream: SequentialStream, share: int) -> int:
-        most = share / PARTS_IN_SHARE
-        if stream.was_contended:  # its kernel's readahead, too, is to bring little in vain
-            most = min(most, stream.window * FETCH_IN_WINDOWS)
+        return self._halved_part(self._after_contention(stream, share / PARTS_IN_SHARE))
+
+    @staticmethod
+    def _after_contention(stream: SequentialStream, most: float) -> float:
+        """At most *most*: less after contention, when the kernel is to read ahead little, too."""
+        return min(most, stream.window * FETCH_IN_WINDOWS) if stream.was_contended else most
+
+    def _halved_part(self, most: float) -> int:
+        """A part, or the largest fraction of it by halves that is at most *most*, or a piece."""
         size = self._sizes.part
         while size > most and size >= 2 * self._sizes.piece:
             size //= 2
