@@ -8,14 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps
-from s3mount.cache.readahead import (
+from s3mount.cache.readahead import REORDER, SPARSE_STEP, SPARSE_STEPS, Readahead
+from s3mount.cache.sequential_stream import (
     ALONE_FACTOR,
-    REORDER,
     SPARSE_FACTOR,
-    SPARSE_STEP,
-    SPARSE_STEPS,
     WINDOW_FACTOR,
-    Readahead,
     SequentialStream,
 )
 from s3mount.s3.model import ByteRange
