@@ -13,7 +13,7 @@ let go, whatever becomes of its block.
 import math
 import mmap
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Final
 
@@ -51,12 +51,13 @@ class BufferPool:
         self.holds = BufferHolds(self._on_let_go, block_cost)
         # `used` counts every buffer: lent or in `_idle`. An evictable block is in `_lru` if it was
         # read or demoted, in `_warmed` if a warm-up fetched it and nothing has read it, in
-        # `_prefetched` if a stream is expected to read it. A pending allocation is served before
-        # any new one.
+        # `_prefetched` if a stream is expected to read it. `_finished` are those of `_lru` that go
+        # first. A pending allocation is served before any new one.
         self.used = 0
         self._idle: dict[int, list[memoryview]] = {}
         self._idle_bytes = 0
         self._lru: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
+        self._finished: dict[Block, None] = {}
         self._warmed: dict[Block, None] = {}
         self._warmed_bytes = 0
         self._prefetched: dict[Block, None] = {}
@@ -71,14 +72,19 @@ class BufferPool:
         """
         evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
         evictable -= self.holds.lent_bytes
-        needed = self.used - self._idle_bytes - evictable + block_cost(length)
-        return None if self._pending or needed > self.limit else self._find_buffer(length)
+        used = self.used - self._idle_bytes + block_cost(length)
+        if self._last_accessed in self._finished:
+            evictable = 0  # which that block goes before
+        is_too_little = used - evictable > self.limit
+        return None if self._pending or is_too_little else self._find_buffer(length)
 
     async def acquire(self, length: int) -> memoryview:
         """A buffer for a demand fetch, at the cost of any block; queues while all memory is in use.
 
         A checkpoint only if it queues. *length* is at most the limit.
         """
+        if self._last_accessed in self._finished:
+            self._last_accessed = None  # its reply was sent: this is another task
         if not self._pending and (buffer := self._find_buffer(length)) is not None:
             return buffer
         allocation = _PendingAllocation(length)
@@ -113,6 +119,7 @@ class BufferPool:
         """Account for a read of *block*: it becomes the last of its kind to be evicted."""
         block.was_accessed = True
         self._last_accessed = block
+        self._finished.pop(block, None)
         if block in self._prefetched:
             del self._prefetched[block]
             self._lru[block] = block
@@ -128,8 +135,17 @@ class BufferPool:
             del self._prefetched[block]
             self._lru[block] = block
 
+    def finish(self, block: Block) -> None:
+        """Let *block* be evicted before others: its only reader has read all of it, in order.
+
+        If it was read last, it makes way for a demand fetch that waits, and for no other.
+        """
+        if block in self._lru:
+            self._finished[block] = None
+
     def unmark(self, block: Block) -> None:
         """Let *block* not be evicted: its buffer is the caller's again."""
+        self._finished.pop(block, None)
         self._prefetched.pop(block, None)
         self._lru.pop(block, None)
         if block in self._warmed:
@@ -194,14 +210,17 @@ class BufferPool:
                 return None
 
     def _evict(self) -> bool:
-        """Evict the block read longest ago, else a warmed one, else that which is needed last.
+        """Evict a finished block, else the one read longest ago, else a warmed one, else the last.
 
         The block that was read last goes after the warmed ones: its reply may be being sent. Of the
         blocks read long ago, one goes first whose bytes nobody wants to keep.
         """
-        if len(self._lru) > self._move_last_accessed_to_end():
-            block = self._oldest_unwanted() if self.holds.is_used else None
-            block = self._lru.popitem()[0] if block is None else self._lru.pop(block)
+        first = self._oldest_unwanted(self._finished)
+        if first is not None:
+            block = self._lru.pop(first)
+        elif len(self._lru) > self._move_last_accessed_to_end():
+            first = self._oldest_unwanted(self._lru) if self.holds.is_used else None
+            block = self._lru.popitem()[0] if first is None else self._lru.pop(first)
         elif self._warmed:
             block = next(reversed(self._warmed))  # the last, so that the first files stay whole
             self._unmark_warmed(block)
@@ -214,9 +233,12 @@ class BufferPool:
         self._forget_block(block)
         return True
 
-    def _oldest_unwanted(self) -> Block | None:
-        """One of the blocks that came first, whose bytes nobody wants, if there is one."""
-        for block in islice(self._lru, _CANDIDATES):
+    def _oldest_unwanted(self, blocks: Iterable[Block]) -> Block | None:
+        """One of those of *blocks* that came first, whose bytes nobody wants, if there is one.
+
+        Not the block that was read last.
+        """
+        for block in islice(blocks, _CANDIDATES):
             buffer = block.buffer
             is_last = block is self._last_accessed
             if buffer is not None and not is_last and not self.holds.is_wanted(buffer):
@@ -234,6 +256,7 @@ class BufferPool:
     def _forget_block(self, block: Block) -> None:
         if block is self._last_accessed:
             self._last_accessed = None
+        self._finished.pop(block, None)
         assert self.on_evict is not None
         self._put_idle(self.on_evict(block))
 

@@ -17,90 +17,31 @@ each. Its window is limited to a multiple of what its steps have covered.
 A reader that goes back from the end to just before it reads up to the end, as with the directory of
 an archive or the footer of a table: that is a stream from its first read on.
 
+Among a crowd of streams, each fetches only what its reader waits for, up to the end of a part, or a
+half or quarter of one: as far as that is a small multiple of what was read. There a first read that
+is long, of the beginning, counts as a sequence.
+
 After contention with many streams, the window begins below a fetch and grows by a quarter, and
 fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
 """
 
-from dataclasses import dataclass
 from typing import Final
 
 from s3mount.cache.ranges import FetchSizes, align, align_stop
+from s3mount.cache.sequential_stream import ALONE_FACTOR, SequentialStream
 from s3mount.s3.model import ByteRange
 
 OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB
 CONTENDED_PIECES: Final = 4  # the first window after contention: less than a fetch
 FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
-WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
 SPARSE_STEPS: Final = 4  # steps forward that make a stream sparse
 SPARSE_STEP: Final = 4  # how long they may be on average, in blocks: at most, four for each read
 SPARSE_WITHIN: Final = 4  # reads of the version within which the next step comes
-SPARSE_FACTOR: Final = 2  # window bytes for each byte that the steps have covered
 PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's share of memory
 UNPROVEN_PARTS: Final = 2  # the first window in a version whose reader comes from another one
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
-
-
-@dataclass(slots=True, eq=False)
-class SequentialStream:
-    """Reads that follow one another in one object version.
-
-    *position* is where the next read is expected. *skipped* are the bytes below it that may yet be
-    read late, and *run* the bytes read less those skipped. Everything from *origin* to *frontier*
-    was fetched; the next fetch ends at *next_stop*. *window* is how far ahead of the position to
-    fetch (0: not a stream yet). It last grew for a read that waited for the bytes up to
-    *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
-    is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
-    *links* are the versions that its reader has read whole just before this one.
-    *steps* are the latest reads that followed one another with gaps, *step* their distance on
-    average, and *covered* the bytes from the first of them on, with the gaps; *is_sparse*: they are
-    many and short.
-    """
-
-    origin: int
-    position: int
-    run: int
-    frontier: int
-    next_stop: int
-    last_read: int
-    skipped: int = 0
-    window: int = 0
-    stalled_to: int = 0
-    owner: object = None
-    was_contended: bool = False
-    links: int = 0
-    steps: int = 0
-    step: int = 0
-    covered: int = 0
-    is_sparse: bool = False
-
-    @property
-    def is_stream(self) -> bool:
-        return self.window > 0 and self.evidence > 0
-
-    @property
-    def evidence(self) -> int:
-        """How many bytes may be fetched ahead by what was read."""
-        in_sequence = self.run * WINDOW_FACTOR
-        return max(in_sequence, self.covered * SPARSE_FACTOR) if self.is_sparse else in_sequence
-
-    def rest(self) -> tuple[int, int]:
-        """Stop until there is new evidence; the start and stop of what was not read yet."""
-        ahead = min(self.position, self.frontier), self.frontier
-        self.window = self.run = 0
-        self.end_steps()
-        self.frontier = self.next_stop = self.position
-        return ahead
-
-    def end_steps(self) -> None:
-        """Wait for new evidence that the reader is sparse."""
-        self.steps = self.step = self.covered = 0
-        self.is_sparse = False
-
-    def rewind(self, start: int) -> None:
-        """Plan again from *start* on: there was no room to fetch it."""
-        self.frontier = self.next_stop = min(start, self.frontier)
 
 
 class Readahead:
@@ -185,6 +126,21 @@ class Readahead:
             stream.origin = stream.frontier = wanted.start
         return self._extend(stream, target, share, least=stop)
 
+    def demand_alone(
+        self, stream: SequentialStream, offset: int, stop: int, share: int
+    ) -> ByteRange:
+        """`demand`, by a single fetch, if nothing is fetched before a reader waits for it."""
+        wanted = align(offset, stop, self._size, self._sizes)
+        if stream.is_stream or stream.begins_long:
+            most = min(share, stream.evidence_by(ALONE_FACTOR))
+            part = self._halved_part(self._after_contention(stream, most))
+            end = min((wanted.start // part + 1) * part, self._size)
+            wanted = ByteRange(wanted.start, max(wanted.stop, end))
+        if not wanted.start <= stream.frontier <= offset:
+            stream.origin = wanted.start
+        stream.frontier = stream.next_stop = wanted.stop
+        return wanted
+
     def successor(self, stream: SequentialStream) -> SequentialStream | None:
         """The stream here that goes on with *stream* of another version, from the beginning on.
 
@@ -241,6 +197,7 @@ class Readahead:
     def _begin(self, offset: int, stop: int) -> SequentialStream:
         frontier = align_stop(stop, self._size, self._sizes)
         stream = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
+        stream.begins_long = offset == 0 and self._sizes.small <= stop < self._size
         if stop > self._size - self._sizes.block:
             self._has_read_end = True
         elif self._has_read_end and self._size - offset <= self._sizes.small:
@@ -269,9 +226,15 @@ class Readahead:
         return tuple(ranges)
 
     def _fetch_size(self, stream: SequentialStream, share: int) -> int:
-        most = share / PARTS_IN_SHARE
-        if stream.was_contended:  # its kernel's readahead, too, is to bring little in vain
-            most = min(most, stream.window * FETCH_IN_WINDOWS)
+        return self._halved_part(self._after_contention(stream, share / PARTS_IN_SHARE))
+
+    @staticmethod
+    def _after_contention(stream: SequentialStream, most: float) -> float:
+        """At most *most*: less after contention, when the kernel is to read ahead little, too."""
+        return min(most, stream.window * FETCH_IN_WINDOWS) if stream.was_contended else most
+
+    def _halved_part(self, most: float) -> int:
+        """A part, or the largest fraction of it by halves that is at most *most*, or a piece."""
         size = self._sizes.part
         while size > most and size >= 2 * self._sizes.piece:
             size //= 2

@@ -5,6 +5,9 @@ Streams are in contention if more of them move than fill the link, or than there
 what their readers wait for keeps it busy. Then nothing is fetched ahead. It would come no sooner,
 and would be in vain if a reader stops. The streams of another reader are one, since it may have
 left all but the latest: a reader of records at random is in contention with itself only.
+Already half as many are a crowd: nothing is fetched ahead either, and each fetch is as long as the
+stream's share of all memory allows. So a file takes few requests. Beside several streams, one that
+begins with a long read fetches as much at once.
 
 A reader that has read a version whole is expected to go on to the following one, if that is known:
 it begins there with a window. If it does, the window of its stream there goes on into the versions
@@ -18,8 +21,8 @@ from typing import Final
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.fetch_planner import FetchPlanner
-from s3mount.cache.readahead import SequentialStream
 from s3mount.cache.readahead_shares import ReadaheadShares
+from s3mount.cache.sequential_stream import SequentialStream
 from s3mount.s3.model import ByteRange, Reason
 
 # A stream is idle if it did not move while so many reads went elsewhere: in its own version (32 MiB
@@ -27,8 +30,10 @@ from s3mount.s3.model import ByteRange, Reason
 _IDLE_AFTER: Final = 256
 _ALL_IDLE_AFTER: Final = 4096
 _FILL_LINK: Final = 32  # streams; some more than the parts of a window, which fill it alone
+_CROWD: Final = _FILL_LINK // 2  # streams; one fetch of each keeps the link busy
+_SEVERAL: Final = 4  # streams, beside which one more is likely to go on like them
 _CONTENDED_WITHIN: Final = 4  # reads for each stream, within which those that move have read
-_COUNT_PER_READ: Final = 16  # streams to look at for each read, to find those that move or are idle
+_COUNT_PER_READ: Final = 8  # streams to look at for each read, to find those that move or are idle
 
 
 class ReadaheadScheduler:
@@ -101,14 +106,15 @@ class ReadaheadScheduler:
             (block.stop for block in version_blocks.overlapping(offset, stop) if block.fetch),
             default=0,
         )
+        moving = self._count_beside(owner)
         if lacks or waits_to:
             self.reads_that_waited += 1
-            if self._is_contended(owner):
+            if moving > self._uncontended:
                 readahead.shrink_window(stream)
-            else:
+            elif moving < _CROWD:
                 readahead.grow_window(stream, max(stop, waits_to))
         if lacks:
-            ranges = readahead.demand(stream, offset, stop, self._share)
+            ranges = self._demand(version_blocks, stream, ByteRange(offset, stop), moving)
         else:
             ranges = readahead.ahead(stream, self._share)
         self._fetch(version_blocks, stream, ranges, offset, stop)
@@ -116,6 +122,23 @@ class ReadaheadScheduler:
             self._fetch_strided(version_blocks, strided)
         if version_blocks.following:
             self._fetch_following(version_blocks, stream)
+
+    def _demand(
+        self,
+        version_blocks: VersionBlocks,
+        stream: SequentialStream,
+        wanted: ByteRange,
+        moving: int,
+    ) -> tuple[ByteRange, ...]:
+        """What to fetch for a read of *wanted*, which lacks bytes, while *moving* streams move."""
+        readahead, streams = version_blocks.readahead, len(self._streams)
+        joins_others = streams >= _SEVERAL and stream.is_beginning
+        is_alone = moving >= _CROWD or joins_others
+        if not is_alone or moving > self._uncontended or not self._prefetch_limit:
+            return readahead.demand(stream, wanted.start, wanted.stop, self._share)
+        self._finish_before(version_blocks, stream, wanted.start)
+        share = self._loader.memory.limit // max(1, streams)
+        return (readahead.demand_alone(stream, wanted.start, wanted.stop, share),)
 
     def release(self, owner: object, version_blocks: VersionBlocks) -> None:
         """*owner* reads no more: nothing is fetched, or kept before other blocks, for its sake."""
@@ -193,7 +216,7 @@ class ReadaheadScheduler:
         length = version_blocks.strides.length
         leaves = length > 0 and stream.run <= length
         if (
-            stream.is_stream
+            (stream.is_stream or stream.begins_long)
             and not leaves
             and stream not in self._streams
             and any(version_blocks.has_gap(each.start, each.stop) for each in ranges)
@@ -201,7 +224,7 @@ class ReadaheadScheduler:
             self._streams[stream] = version_blocks
             self._divide()
         self._stop_idle()
-        is_demand_only = leaves or self._is_contended(stream.owner)
+        is_demand_only = leaves or self._is_busy(stream.owner)
         for byte_range in ranges:
             is_ahead = byte_range.start >= stop
             if (is_ahead and is_demand_only) or not self._planner.fetch(
@@ -210,6 +233,19 @@ class ReadaheadScheduler:
                 stream.rewind(byte_range.start)
                 return
 
+    def _finish_before(
+        self, version_blocks: VersionBlocks, stream: SequentialStream, offset: int
+    ) -> None:
+        """Let the block before *offset* go first if its only reader has read all of it in order.
+
+        Else it goes after blocks of others that are yet to be read to their ends.
+        """
+        block = version_blocks.find(offset - 1) if offset else None
+        if block is None or block.stop > offset or version_blocks.readers > 1:
+            return
+        if not stream.skipped and stream.position - stream.run <= block.start:
+            self._loader.memory.finish(block)
+
     def _fetch_strided(
         self, version_blocks: VersionBlocks, elements: tuple[ByteRange, ...]
     ) -> None:
@@ -217,7 +253,7 @@ class ReadaheadScheduler:
 
         Each element that was read may have left a stream behind, which says nothing against it.
         """
-        if not self._prefetch_limit or self._is_contended(None):
+        if not self._prefetch_limit or self._is_busy(None):
             return
         for element in elements:
             if not self._planner.prefetch(version_blocks, element, Reason.READAHEAD):
@@ -232,20 +268,24 @@ class ReadaheadScheduler:
             for stream in [each for each, at in self._streams.items() if at is following]:
                 self._stop(stream)
 
-    def _is_contended(self, owner: object | None) -> bool:
-        """Whether what readers wait for keeps the link busy, as *owner* sees it.
+    def _is_busy(self, owner: object | None) -> bool:
+        """Whether what readers wait for keeps the link busy, as *owner* sees it."""
+        return self._count_beside(owner) >= min(_CROWD, self._uncontended + 1)
+
+    def _count_beside(self, owner: object | None) -> int:
+        """How many streams move, as *owner* sees it; 0 if they are too few to keep the link busy.
 
         The streams of any other reader count as one. Paused readers do not count, nor does what no
         reader has read yet.
         """
-        if len(self._streams) <= self._uncontended:
+        if len(self._streams) < min(_CROWD, self._uncontended + 1):
             self._moving.clear()
             self._recount_at = 0
-            return False
+            return 0
         if self.reads >= self._recount_at:
             self._count_moving()
         others = len(self._moving) - (owner in self._moving)
-        return self._moving[owner] + others > self._uncontended
+        return self._moving[owner] + others
 
     def _count_moving(self) -> None:
         """Count the streams that move; seldom, if there are many."""

@@ -7,14 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cache.ranges import KIB, MIB, FetchSizes, gaps
-from s3mount.cache.readahead import (
-    REORDER,
+from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps
+from s3mount.cache.readahead import REORDER, SPARSE_STEP, SPARSE_STEPS, Readahead
+from s3mount.cache.sequential_stream import (
+    ALONE_FACTOR,
     SPARSE_FACTOR,
-    SPARSE_STEP,
-    SPARSE_STEPS,
     WINDOW_FACTOR,
-    Readahead,
     SequentialStream,
 )
 from s3mount.s3.model import ByteRange
@@ -55,6 +53,39 @@ class Reading:
     @property
     def bytes_fetched(self) -> int:
         return sum(map(len, self.fetched))
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from((0, 0, 0, 1, 7, 40, -1, -9)), st.sampled_from((4, 128, 1024))),
+        min_size=1,
+        max_size=60,
+    ),
+    st.sampled_from((300 * KIB, 16 * MIB, GIB)),
+    st.sampled_from((64 * KIB, 3 * MIB, 8 * MIB)),
+)
+def test_a_single_fetch_has_what_is_read_and_is_at_most_a_multiple_of_what_was_read(
+    jumps: list[tuple[int, int]], size: int, share: int
+) -> None:
+    policy = Readahead(size, SIZES)
+    position = read = 0
+    for jump, length in jumps:
+        offset = max(0, position + jump * 512 * KIB)
+        stop = min(size, offset + length * KIB)
+        if offset >= stop:
+            break
+        read, position = read + stop - offset, stop
+        stream = policy.record_read(offset, stop)
+
+        wanted = policy.demand_alone(stream, offset, stop, share)
+
+        assert wanted.start <= offset < stop <= wanted.stop <= size
+        least = align(offset, stop, size, SIZES)
+        most = max(
+            ALONE_FACTOR * read, SPARSE_FACTOR * (SPARSE_STEP + 1) * SIZES.block * len(jumps)
+        )
+        assert len(wanted) <= len(least) + max(SIZES.piece * 2, min(share, most))
+        assert stream.frontier == stream.next_stop == wanted.stop
 
 
 def test_the_first_read_fetches_one_block() -> None:

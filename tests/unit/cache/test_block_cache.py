@@ -768,6 +768,59 @@ async def test_the_last_of_many_readers_fetch_little_ahead() -> None:
         assert 20 * MIB >= max(span.stop for _, span, _ in rig.store.asked)
 
 
+async def test_each_file_of_a_crowd_takes_few_requests() -> None:
+    async with prompt_cache(connections=64) as rig:
+        readers = [rig.cache.open(version) for version in many_files(32)]
+
+        await read_in_turns(readers, 0, 64 * MIB)
+        await wait_all_tasks_blocked()
+
+        assert {8 * MIB} == {len(span) for key, span, _ in rig.store.asked if key == "file-31"}
+        asked = sum(len(span) for _, span, _ in rig.store.asked)
+        assert asked == 32 * 64 * MIB
+
+
+async def test_a_crowd_of_readers_that_stop_after_a_read_fetch_a_small_multiple_of_it() -> None:
+    async with prompt_cache(connections=64) as rig:
+        for length in (16 * KIB, 128 * KIB, MIB):
+            rig.store.asked.clear()
+            readers = [rig.cache.open(version) for version in many_files(32)]
+
+            for reader in readers:
+                await reader.read(0, length)
+            for reader in readers:
+                reader.close()
+
+            most = max(128 * KIB, 8 * length if length == MIB else length)
+            assert all(len(span) <= most for _, span, _ in rig.store.asked)
+
+
+async def test_small_files_are_no_crowd() -> None:
+    async with prompt_cache(connections=64) as rig:
+        small = [ObjectVersion("b", f"small-{number}", "e", MIB) for number in range(32)]
+        for version in small:
+            await rig.cache.open(version).read(0, MIB)
+        reader = rig.cache.open(LARGE)
+
+        await read_in_turns([reader], 0, 8 * MIB)
+
+        assert any(priority is Priority.PREFETCH for _, _, priority in rig.store.asked)
+
+
+async def test_a_crowd_reads_nothing_ahead_without_readahead() -> None:
+    async with trio.open_nursery() as loads:
+        store = ScriptedStore()
+        store.is_prompt = True
+        cache = BlockCache(store, loads, BlockConfig(memory_limit=256 * MIB), has_readahead=False)
+        readers = [cache.open(version) for version in many_files(32)]
+
+        await read_in_turns(readers, 0, 2 * MIB)
+
+        assert {MIB} == {len(span) for _, span, _ in store.asked}
+        cache.close()
+        store.let_go()
+
+
 async def test_readers_that_pause_keep_no_other_one_from_fetching_ahead() -> None:
     async with prompt_cache(connections=2) as rig:
         paused = [rig.cache.open(version) for version in many_files(3)]

@@ -56,6 +56,22 @@ def test_the_block_read_longest_ago_is_evicted_first() -> None:
     assert [1, 2] == rig.evicted
 
 
+def test_a_finished_block_is_evicted_before_those_read_longer_ago_until_it_is_read_again() -> None:
+    rig = Rig(parts=4)
+    blocks = [rig.mark_evictable(number) for number in range(4)]
+    for block in blocks:
+        rig.memory.touch(block)
+    for number in (3, 2, 1):
+        rig.memory.finish(blocks[number])
+    rig.memory.touch(blocks[1])
+
+    for _ in range(3):
+        assert rig.memory.acquire_nowait(PART) is not None
+
+    assert [3, 2, 0] == rig.evicted
+    assert rig.memory.acquire_nowait(PART) is None  # the reply of the last one may be being sent
+
+
 def test_prefetch_never_evicts_what_a_stream_is_expected_to_read() -> None:
     rig = Rig(parts=2)
     rig.mark_evictable(0, is_expected=True)

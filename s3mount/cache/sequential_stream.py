@@ -1,0 +1,82 @@
+"""Sequential stream: reads that follow one another in one object version, and what they prove.
+
+Offsets and counts only; the readahead policy moves streams and decides what to fetch for them.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
+ALONE_FACTOR: Final = 8  # bytes of a single fetch for each byte read in sequence
+SPARSE_FACTOR: Final = 2  # window bytes for each byte that the steps have covered
+
+
+@dataclass(slots=True, eq=False)
+class SequentialStream:
+    """Reads that follow one another in one object version.
+
+    *position* is where the next read is expected. *skipped* are the bytes below it that may yet be
+    read late, and *run* the bytes read less those skipped. Everything from *origin* to *frontier*
+    was fetched; the next fetch ends at *next_stop*. *window* is how far ahead of the position to
+    fetch (0: not a stream yet). It last grew for a read that waited for the bytes up to
+    *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
+    is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
+    *links* are the versions that its reader has read whole just before this one.
+    *steps* are the latest reads that followed one another with gaps, *step* their distance on
+    average, and *covered* the bytes from the first of them on, with the gaps; *is_sparse*: they are
+    many and short. *begins_long*: its first read was of the beginning, and not of a small part.
+    """
+
+    origin: int
+    position: int
+    run: int
+    frontier: int
+    next_stop: int
+    last_read: int
+    skipped: int = 0
+    window: int = 0
+    stalled_to: int = 0
+    owner: object = None
+    was_contended: bool = False
+    links: int = 0
+    steps: int = 0
+    step: int = 0
+    covered: int = 0
+    is_sparse: bool = False
+    begins_long: bool = False
+
+    @property
+    def is_stream(self) -> bool:
+        return self.window > 0 and self.evidence > 0
+
+    @property
+    def is_beginning(self) -> bool:
+        """Whether its only read so far was a long one, of the beginning."""
+        return self.begins_long and self.run == self.position and not self.window
+
+    @property
+    def evidence(self) -> int:
+        """How many bytes may be fetched ahead by what was read."""
+        return self.evidence_by(WINDOW_FACTOR)
+
+    def evidence_by(self, factor: int) -> int:
+        """`evidence`, if each byte read in sequence counts *factor* times."""
+        in_sequence = self.run * factor
+        return max(in_sequence, self.covered * SPARSE_FACTOR) if self.is_sparse else in_sequence
+
+    def rest(self) -> tuple[int, int]:
+        """Stop until there is new evidence; the start and stop of what was not read yet."""
+        ahead = min(self.position, self.frontier), self.frontier
+        self.window = self.run = 0
+        self.end_steps()
+        self.frontier = self.next_stop = self.position
+        return ahead
+
+    def end_steps(self) -> None:
+        """Wait for new evidence that the reader is sparse."""
+        self.steps = self.step = self.covered = 0
+        self.is_sparse = False
+
+    def rewind(self, start: int) -> None:
+        """Plan again from *start* on: there was no room to fetch it."""
+        self.frontier = self.next_stop = min(start, self.frontier)
