@@ -35,7 +35,7 @@ from s3mount.cache.write_queue import Command, WriteQueue
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 
-BATCH_DUE: Final = 8 << 20  # bytes for which a transaction is made
+BATCH_DUE: Final = 16 << 20  # bytes for which a transaction is made
 BATCH: Final = 32 << 20  # bytes of one transaction
 BATCH_SHARE: Final = 4  # of so many bytes of the directory: half of it makes room for no more
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
