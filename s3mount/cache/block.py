@@ -29,11 +29,14 @@ class BlockFetch:
 
     *ended* is set once the block is ready, or *error* says why it never will be. *priority* and
     *reason* are what the fetch began with. *read* is its read, once it has a buffer; *scope* is of
-    its wait for one. *error* has no traceback, and is raised as a copy to each reader that waits.
+    its wait for one. *began* is when a large one did that had one at once, and the bytes of
+    prefetches in flight then. *error* has no traceback, and is raised as a copy to each reader that
+    waits.
     """
 
     __slots__ = (
         "_on_end",
+        "began",
         "block",
         "ended",
         "error",
@@ -57,6 +60,7 @@ class BlockFetch:
         self.reason = reason
         self.ended = trio.Event()
         self.read: StartedRead | None = None
+        self.began: tuple[float, int] | None = None
         self.scope: trio.CancelScope | None = None
         self.is_cancelled = False
         self.error: S3MountError | None = None

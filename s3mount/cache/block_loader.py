@@ -26,6 +26,7 @@ from s3mount import unawaited
 from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_source import BlockSource, BufferLost
 from s3mount.cache.buffer_pool import BufferPool
+from s3mount.cache.link_load import LEAST_LENGTH
 from s3mount.cache.prefetch_budget import PrefetchBudget
 from s3mount.errors import StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
@@ -76,6 +77,8 @@ class BlockLoader:
             if block.buffer is None:
                 self._start_waiting(fetch)
             else:
+                if len(block) >= LEAST_LENGTH:
+                    fetch.began = trio.current_time(), self.prefetches.readers.octets
                 fetch.read = self._source.start_read(
                     block.version_blocks.version,
                     byte_range,
@@ -99,7 +102,11 @@ class BlockLoader:
         length, is_warm = len(byte_range), reason in _BACKGROUND
         if not is_warm and not self.prefetches.has_room(length):
             return False
-        buffer = self.memory.acquire_nowait(length, spares_warmed=reason is not Reason.READAHEAD)
+        buffer = self.memory.acquire_nowait(
+            length,
+            spares_warmed=reason is not Reason.READAHEAD,
+            spares_wanted=not self.prefetches.may_displace(length),
+        )
         if buffer is None:
             return False
         self.prefetches.acquire(length, is_warm=is_warm)
@@ -213,6 +220,9 @@ class BlockLoader:
         """The bytes are here. A cancelled block stays in fetch until `_finalize` discards it."""
         block = fetch.block
         self.bytes_fetched += len(block)
+        if fetch.began is not None:
+            began_at, in_flight = fetch.began
+            self.prefetches.link.record(len(block), trio.current_time() - began_at, in_flight)
         block.version_blocks.has_had_bytes = True
         if version.version_id is not None and not block.version_blocks.version.is_replaced:
             block.version_blocks.version = version

@@ -64,12 +64,17 @@ class BufferPool:
         self._last_accessed: Block | None = None
         self._pending: deque[_PendingAllocation] = deque()
 
-    def acquire_nowait(self, length: int, *, spares_warmed: bool = False) -> memoryview | None:
+    def acquire_nowait(
+        self, length: int, *, spares_warmed: bool = False, spares_wanted: bool = False
+    ) -> memoryview | None:
         """A buffer at the cost of blocks that were read, but the last; None if that is too little.
 
-        Warmed blocks may be evicted too, unless it *spares_warmed*. It may be written to at once,
-        while the reply to the reader of that last block is still being sent.
+        Warmed blocks may be evicted too, unless it *spares_warmed*. If it *spares_wanted*, the
+        first to go must be one whose bytes nobody wants. It may be written to at once, while the
+        reply to the reader of that last block is still being sent.
         """
+        if spares_wanted and self.free < block_cost(length) and not self._has_unwanted:
+            return None
         evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
         evictable -= self.holds.lent_bytes
         used = self.used - self._idle_bytes + block_cost(length)
@@ -232,6 +237,15 @@ class BufferPool:
             return False
         self._forget_block(block)
         return True
+
+    @property
+    def _has_unwanted(self) -> bool:
+        """Whether the next block to be evicted is one whose bytes nobody wants to keep."""
+        return (
+            not self.holds.is_used
+            or self._oldest_unwanted(self._finished) is not None
+            or self._oldest_unwanted(self._lru) is not None
+        )
 
     def _oldest_unwanted(self, blocks: Iterable[Block]) -> Block | None:
         """One of those of *blocks* that came first, whose bytes nobody wants, if there is one.

@@ -35,7 +35,8 @@ from s3mount.cache.write_queue import Command, WriteQueue
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 
-BATCH: Final = 8 << 20  # bytes of one transaction
+BATCH_DUE: Final = 16 << 20  # bytes for which a transaction is made
+BATCH: Final = 32 << 20  # bytes of one transaction
 BATCH_SHARE: Final = 4  # of so many bytes of the directory: half of it makes room for no more
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
 STUCK_AFTER: Final = 30.0  # seconds
@@ -69,7 +70,7 @@ class DiskWriter:
         # what waits, and the bytes of it that are in no buffer; whether a task watches when that is
         # due; since when something is done
         batch_bytes = min(BATCH, limit, disk.limits.size // BATCH_SHARE)
-        self._waiting = WriteQueue(batch_bytes, delay)
+        self._waiting = WriteQueue(min(BATCH_DUE, batch_bytes), batch_bytes, delay)
         self._octets = 0
         self._is_watched = False
         self._busy_since: float | None = None

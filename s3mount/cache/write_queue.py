@@ -5,8 +5,9 @@ readers do without the interpreter meanwhile. Knows no threads, no clock and no 
 tells the time, and what a write costs. Invariants:
 
 1. Writes and commands leave in the order in which they came, the lost ones left out.
-2. Something is due once `batch_bytes` or BATCH_MAX writes wait, or a command, or the first one has
-   waited for *delay*.
+2. Something is due once *due_bytes* or BATCH_MAX writes wait, or a command, or the first one has
+   waited for *delay*. What comes while another batch is written makes the next one longer, up to
+   *batch_bytes*: the more a writer is behind, the less it pays for each.
 3. Of writes that are lost at most LOST_MAX are in the queue.
 """
 
@@ -35,9 +36,13 @@ class _Item(NamedTuple):
 
 
 class WriteQueue:
-    """Queue of which one batch has *batch_bytes* or one write, and is due after *delay* seconds."""
+    """Queue of which a batch has *batch_bytes* at most, or one write.
 
-    def __init__(self, batch_bytes: int, delay: float) -> None:
+    It is due with *due_bytes*, or after *delay* seconds.
+    """
+
+    def __init__(self, due_bytes: int, batch_bytes: int, delay: float) -> None:
+        self._due_bytes = due_bytes
         self._batch_bytes = batch_bytes
         self._delay = delay
         # what waits, in order; how many of these are lost, at most; what the others are
@@ -67,7 +72,7 @@ class WriteQueue:
         """Whether a command or a batch is to be taken."""
         if not self._items:
             return False
-        is_enough = self._octets >= self._batch_bytes or len(self._items) >= BATCH_MAX
+        is_enough = self._octets >= self._due_bytes or len(self._items) >= BATCH_MAX
         is_late = now >= self._items[0].since + self._delay
         return is_enough or is_late or self._commands > 0
 

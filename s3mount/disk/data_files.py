@@ -11,25 +11,22 @@ import os
 import secrets
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Final, NamedTuple
+from typing import Final
 
 from s3mount.disk import safe_paths
+from s3mount.disk.joined_writes import ALIGNMENT, JoinedWrite, aligned, joined_writes
+from s3mount.disk.object_name import SEGMENT
 from s3mount.disk.safe_paths import FILE_MODE, make_folder, open_folder, open_in
 from s3mount.disk.segment import Location
 
-ALIGNMENT: Final = 4096  # what begins at it can be freed by itself
-DIRECT_FROM: Final = 1 << 20  # bytes that are written past the kernel's cache of the file
 OPEN_MAX: Final = 128
 READAHEAD_MAX: Final = 128 << 10  # bytes; the kernel heeds no more of one advice (mm/readahead.c)
 _KEEP_SIZE: Final = 1  # <linux/falloc.h>
 _PUNCH_HOLE: Final = 2
 _CREATED: Final = os.O_RDWR | os.O_CREAT
 _UNSUPPORTED: Final = frozenset((errno.EOPNOTSUPP, errno.ENOSYS))
-
-_JOINED_MAX: Final = 1000  # buffers of one call, or one more: IOV_MAX is 1024, see limits.h
-_ZEROS: Final = memoryview(bytes(ALIGNMENT))
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 
@@ -77,17 +74,15 @@ class DataFiles:
     def write_all(self, runs: Iterable[tuple[Location, int, memoryview]]) -> None:
         """Write *runs*, each a place in an object and its bytes from there on.
 
-        Those that touch in a pack take one call. Their segments are locked, so no file is removed
-        meanwhile.
+        Those that touch in a file take one call, if they come in their order. Pages of large
+        objects are dropped (docs/decisions/disk-pages.md). Their segments are
+        locked, so no file is removed meanwhile.
         """
-        for extent in joined_writes(runs):
-            self.close_removed(extent.location)
-            file = self._file(_path(extent.location), flags=_CREATED)
-            contents, offset = extent.contents, extent.offset
-            if len(contents) == 1 and len(contents[0]) >= DIRECT_FROM and not offset % ALIGNMENT:
-                done = _write_directly(file.descriptor, contents[0], offset)
-                contents, offset = [contents[0][done:]], offset + done
-            _write_all(file.descriptor, contents, offset)
+        for write in joined_writes(runs):
+            self.close_removed(write.location)
+            file = self._file(_path(write.location), flags=_CREATED)
+            if not write.run(file.descriptor) and not write.location.pack:
+                self._drop_written(write)
 
     def read_cached(self, location: Location, position: int, into: memoryview) -> bool:
         """Fill *into* with the object's bytes from *position* on, if the kernel has them in memory.
@@ -147,6 +142,12 @@ class DataFiles:
             file = self._file(_path(location))
             offset = location.offset + position
             os.posix_fadvise(file.descriptor, offset, length, os.POSIX_FADV_DONTNEED)
+
+    def _drop_written(self, write: JoinedWrite) -> None:
+        """Drop the pages of *write*, and those before it, which the disk has by now."""
+        start = max(0, write.offset - SEGMENT)
+        stop = write.offset + sum(map(len, write.contents))
+        self.drop_pages(write.location, start, stop - start)
 
     def free(self, location: Location, position: int, length: int) -> None:
         """Give the disk back these bytes of the object; they read as zeros from now on.
@@ -248,80 +249,6 @@ class DataFiles:
             yield current, name
         finally:
             os.close(current)
-
-
-class JoinedWrite(NamedTuple):
-    """*contents* that go to a file one after another, from *offset* of the file on."""
-
-    location: Location
-    offset: int
-    contents: list[memoryview]
-
-
-def joined_writes(runs: Iterable[tuple[Location, int, memoryview]]) -> Iterator[JoinedWrite]:
-    """Writes of *runs*, each a place in an object and bytes, joined where they touch in a pack.
-
-    Small objects touch that have less than `ALIGNMENT` between them: that is filled with zeros, as
-    the first one's room ends where the next one begins.
-    """
-    last: JoinedWrite | None = None
-    end = 0
-    for location, position, content in runs:
-        offset = location.offset + position
-        gap = offset - end
-        is_joined = last is not None and last.location.pack == location.pack != 0
-        if (
-            last is None
-            or not is_joined
-            or not 0 <= gap < ALIGNMENT
-            or len(last.contents) > _JOINED_MAX
-        ):
-            if last is not None:
-                yield last
-            last = JoinedWrite(location, offset, [])
-        elif gap:
-            last.contents.append(_ZEROS[:gap])
-        last.contents.append(content)
-        end = offset + len(content)
-    if last is not None:
-        yield last
-
-
-def aligned(size: int) -> int:
-    """The bytes that *size* bytes take on the disk."""
-    return -(-size // ALIGNMENT) * ALIGNMENT
-
-
-def _write_directly(descriptor: int, content: memoryview, offset: int) -> int:
-    """Write whole blocks of *content* without a copy in the kernel; how many bytes, or 0.
-
-    File systems need not support it, nor buffers anywhere in memory: see open(2), O_DIRECT.
-    """
-    whole = len(content) // ALIGNMENT * ALIGNMENT
-    try:
-        direct = os.open(f"/proc/self/fd/{descriptor}", os.O_WRONLY | os.O_CLOEXEC | os.O_DIRECT)
-    except OSError:
-        return 0
-    try:
-        _write_all(direct, [content[:whole]], offset)
-    except OSError as exc:
-        if exc.errno != errno.EINVAL:
-            raise
-        return 0
-    finally:
-        os.close(direct)
-    return whole
-
-
-def _write_all(descriptor: int, contents: Sequence[memoryview], offset: int) -> None:
-    rest = [content for content in contents if content]
-    while rest:
-        count = os.pwritev(descriptor, rest, offset)
-        offset += count
-        while rest and count >= len(rest[0]):
-            count -= len(rest.pop(0))
-        if rest:
-            rest[0] = rest[0][count:]
 
 
 def _read_waiting(descriptor: int, into: memoryview, offset: int) -> int:

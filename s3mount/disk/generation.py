@@ -13,10 +13,9 @@ from s3mount.disk import eviction, records, segment_rows
 from s3mount.disk.data_files import DataFiles
 from s3mount.disk.index import Index
 from s3mount.disk.notes import Notes, now_ms
-from s3mount.disk.object_name import SEGMENT
 from s3mount.disk.pack_position import PackPosition
 from s3mount.disk.reservation import Kept, Reservation, Written, missing_parts
-from s3mount.disk.segment import PACK_SIZE_MAX, Segment, SegmentClass
+from s3mount.disk.segment import PACK_SIZE_MAX, Location, Segment, SegmentClass
 from s3mount.disk.segment_rows import Reserver
 from s3mount.disk.usage import DiskLimits, DiskUsage, read_usage, recount, used_bytes
 from s3mount.disk.write_locks import WriteLocks
@@ -177,11 +176,12 @@ class Generation:
             return segment_rows.publish_all(connection, found)
 
     def _write_bytes(self, reserved: Sequence[Reservation]) -> None:
-        """Write the bytes of *reserved*: small ones that lie beside each other in one call."""
-        runs = ((each.location, *run) for each in reserved for run in each.runs())
-        self.files.write_all(runs)
-        for each in reserved:
-            if not each.location.pack:  # docs/decisions/disk-pages.md
-                start, stop = each.span
-                start = max(0, start - SEGMENT)
-                self.files.drop_pages(each.location, start, stop - start)
+        """Write the bytes of *reserved*: those that lie beside each other in one call."""
+        runs = [(each.location, *run) for each in reserved for run in each.runs()]
+        self.files.write_all(sorted(runs, key=_place))
+
+
+def _place(run: tuple[Location, int, memoryview]) -> tuple[int, int, int]:
+    """Where *run* begins: in the pack, or in the file of the object."""
+    location, position, _ = run
+    return location.pack, location.pack or location.object_id, location.offset + position

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from s3mount.disk.data_files import aligned
+from s3mount.disk.joined_writes import aligned
 
 
 class PackPosition:

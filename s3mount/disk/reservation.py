@@ -6,7 +6,7 @@ from typing import Final, NamedTuple
 
 from s3mount.disk import checksum
 from s3mount.disk.damage import checked_bytes
-from s3mount.disk.data_files import aligned
+from s3mount.disk.joined_writes import aligned
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName, extent_count
 from s3mount.disk.segment import Location, Segment, SegmentClass
 from s3mount.frozen_dataclass import dataclass
@@ -94,13 +94,6 @@ class Reservation:
         for start, content in self.runs():
             found += checksum.checksums_of(content, digest, start // EXTENT, EXTENT)
         return found
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """Where in the object the first missing extent starts, and the last one stops."""
-        name, missing = self.part.kept.name, self.part.missing
-        start, _ = name.extent_range(self.part.number, missing[0])
-        return start, name.extent_range(self.part.number, missing[-1])[1]
 
     def runs(self) -> Iterator[tuple[int, memoryview]]:
         """Where in the object missing bytes begin, and what they are, joined where they touch."""

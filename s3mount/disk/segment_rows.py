@@ -40,19 +40,20 @@ class Reserver:
         self._packs = packs
         self._now = now
         self._limit = limit
-        # the objects that rows were reserved of; whether rows of others may have changed; the ids
-        # of namespaces
-        self._reserved: set[bytes] = set()
+        # the segments that rows were reserved of, and the objects that were added; whether rows of
+        # others may have changed; the ids of namespaces
+        self._reserved: set[tuple[bytes, int]] = set()
+        self._added: set[bytes] = set()
         self._has_replaced = False
         self._namespaces: dict[str, int] = {}
         packs.begin(connection)
 
     def reserve(self, part: Part) -> Reservation:
         """Count the bytes of *part* as used, from this transaction on."""
-        row = part.row
-        if self._has_replaced or part.digest in self._reserved:
-            row = find_row(self._connection, part.digest, part.number)
-        self._reserved.add(part.digest)
+        row, segment = part.row, (part.digest, part.number)
+        if self._has_replaced or part.digest in self._added or segment in self._reserved:
+            row = find_row(self._connection, *segment)
+        self._reserved.add(segment)
         object_id, is_pinned = row.object_id, bool(row.is_pinned)
         if object_id is None:
             object_id, is_pinned = self._add_object(part)
@@ -109,6 +110,7 @@ class Reserver:
         and these may be evicted.
         """
         name, path = part.kept.name, part.kept.name.path_digest
+        self._added.add(part.digest)
         is_first = not self._connection.execute(
             "SELECT 1 FROM objects WHERE path = ?", (path,)
         ).fetchone()

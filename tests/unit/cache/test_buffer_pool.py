@@ -82,6 +82,31 @@ def test_prefetch_never_evicts_what_a_stream_is_expected_to_read() -> None:
     assert (first is not None, second, rig.evicted) == (True, None, [1])
 
 
+def test_prefetch_that_spares_wanted_bytes_evicts_others_only() -> None:
+    rig = Rig(parts=3)
+    wanted, _, _ = (rig.mark_evictable(number) for number in range(3))
+    lost: list[str] = []
+    assert wanted.buffer is not None
+    rig.memory.holds.call_on_return(wanted.buffer, lambda: lost.append("wanted"))
+
+    spared = [rig.memory.acquire_nowait(PART, spares_wanted=True) for _ in range(3)]
+
+    assert ([1, 2], []) == (rig.evicted, lost)
+    assert [True, True, False] == [buffer is not None for buffer in spared]
+    assert rig.memory.acquire_nowait(PART) is not None
+    assert ([1, 2, 0], ["wanted"]) == (rig.evicted, lost)
+
+
+def test_prefetch_that_spares_wanted_bytes_takes_free_memory() -> None:
+    rig = Rig(parts=2)
+    wanted = rig.mark_evictable(0)
+    assert wanted.buffer is not None
+    rig.memory.holds.call_on_return(wanted.buffer, lambda: None)
+
+    assert rig.memory.acquire_nowait(PART, spares_wanted=True) is not None
+    assert rig.memory.acquire_nowait(PART, spares_wanted=True) is None
+
+
 def test_prefetch_that_finds_too_little_memory_evicts_nothing() -> None:
     rig = Rig(parts=2)
     rig.mark_evictable(0, is_expected=True)

@@ -21,7 +21,7 @@ def _write(octets: int) -> PendingWrite:
 
 
 def _queue(*sizes: int) -> WriteQueue:
-    queue = WriteQueue(BATCH, DELAY)
+    queue = WriteQueue(BATCH, BATCH, DELAY)
     for size in sizes:
         queue.add(_write(size), size, 0.0)
     return queue
@@ -40,6 +40,14 @@ def test_enough_bytes_or_writes_are_due_at_once() -> None:
     assert _queue(BATCH - 1, 1).is_due(0.0)
     assert not _queue(*[1] * (BATCH_MAX - 1)).is_due(0.0)
     assert _queue(*[1] * BATCH_MAX).is_due(0.0)
+
+
+def test_a_writer_that_is_behind_takes_more_at_once() -> None:
+    queue = WriteQueue(BATCH, 4 * BATCH, DELAY)
+    for _ in range(6):
+        queue.add(_write(BATCH), BATCH, 0.0)
+
+    assert [len(queue.take_batch()), len(queue.take_batch())] == [4, 2]
 
 
 def test_a_command_is_due_at_once_with_what_came_before_it() -> None:
@@ -88,7 +96,7 @@ _steps = st.one_of(
 def test_everything_leaves_once_and_in_order_in_bounded_batches(
     steps: list[tuple[str, int]],
 ) -> None:
-    queue, model, now = WriteQueue(BATCH, DELAY), _Model(), 0.0
+    queue, model, now = WriteQueue(BATCH, BATCH, DELAY), _Model(), 0.0
 
     for step, number in [*steps, ("command", 0), *[("take", 0)] * (len(steps) + 1)]:
         match step:

@@ -13,8 +13,8 @@ from s3mount.cache.disk_writer import BATCH_SHARE
 from s3mount.cache.write_queue import BATCH_MAX
 from s3mount.cli.build_config import DISK_MIN
 from s3mount.disk import usage
-from s3mount.disk.data_files import ALIGNMENT, aligned
 from s3mount.disk.disk_cache import DiskCache
+from s3mount.disk.joined_writes import ALIGNMENT, aligned
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
 from s3mount.disk.usage import DiskLimits

@@ -1,5 +1,6 @@
 """Files of objects: sparse reads, freed parts, files that others removed, open descriptors."""
 
+import mmap
 import os
 import threading
 from collections.abc import Iterator
@@ -8,7 +9,8 @@ from stat import S_ISREG
 
 import pytest
 
-from s3mount.disk.data_files import ALIGNMENT, OPEN_MAX, DataFiles, aligned, joined_writes
+from s3mount.disk.data_files import OPEN_MAX, DataFiles
+from s3mount.disk.joined_writes import ALIGNMENT, DIRECT_FROM, aligned, joined_writes
 from s3mount.disk.segment import Location
 
 PACK = Location(0, 1, 2 * ALIGNMENT)
@@ -150,6 +152,39 @@ def test_small_objects_beside_each_other_are_one_write() -> None:
         (8 * ALIGNMENT, 1),
         (8 * ALIGNMENT + 1, 1),
     ]
+
+
+def test_bytes_of_a_large_object_that_follow_each_other_are_one_write() -> None:
+    content = memoryview(bytes(3 * ALIGNMENT))
+    runs = [
+        (Location(1, 0, 0), 0, content),
+        (Location(1, 0, 0), 3 * ALIGNMENT, content),
+        (Location(1, 0, 0), 7 * ALIGNMENT, content),  # others lie between
+        (Location(2, 0, 0), 10 * ALIGNMENT, content),
+    ]
+
+    joined = joined_writes(runs)
+
+    assert [(each.location.object_id, each.offset, len(each.contents)) for each in joined] == [
+        (1, 0, 2),
+        (1, 7 * ALIGNMENT, 1),
+        (2, 10 * ALIGNMENT, 1),
+    ]
+
+
+@pytest.mark.parametrize("tail", [0, 1, ALIGNMENT + 1])
+@pytest.mark.parametrize("shift", [0, 1])  # a buffer that begins anywhere is not written directly
+def test_a_long_write_has_each_byte_in_its_place(files: DataFiles, tail: int, shift: int) -> None:
+    memory = mmap.mmap(-1, DIRECT_FROM + 2 * ALIGNMENT)
+    memory.write(bytes(range(251)) * (len(memory) // 251))
+    whole = memoryview(memory)[shift : shift + DIRECT_FROM + tail]
+    location, half = Location(1, 0, 0), DIRECT_FROM // 2
+
+    files.write_all([(location, 0, whole[:half]), (location, half, whole[half:])])
+
+    into = memoryview(bytearray(len(whole) + 1))
+    assert files.read(location, 0, into) == len(whole)
+    assert into[:-1] == whole
 
 
 def test_joined_writes_have_each_byte_in_its_place(files: DataFiles) -> None:
