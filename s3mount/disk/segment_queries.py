@@ -1,10 +1,11 @@
 """Queries of the index for segments that can be read: one, or many at once."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-from s3mount.disk.object_name import ObjectName
+from s3mount.disk.damage import DamagedIndexError, checked_integer
+from s3mount.disk.object_name import NUMBER_MAX, ObjectName
 from s3mount.disk.segment import Segment
 from s3mount.disk.segment_rows import segment_of
 
@@ -14,8 +15,10 @@ _FIND: Final = (
     "SELECT object, pack, offset, class, checksums FROM segments JOIN objects ON id = object"
     " WHERE digest = ? AND number = ? AND class != 4"
 )
+# One row: for each, the interpreter's lock is given up and taken again, which the event loop wants.
 _FIND_MANY: Final = (
-    "SELECT digest, number, object, pack, offset, class, checksums"
+    "SELECT group_concat(hex(digest) || ' ' || number || ' ' || object || ' ' || pack || ' '"
+    " || offset || ' ' || class || ' ' || hex(checksums), ',')"
     " FROM objects JOIN segments ON object = id"
     " WHERE digest IN ({}) AND number >= ? AND number < ? AND class != 4"
 )
@@ -37,8 +40,21 @@ def find_many(
     for start in range(0, len(names), NAMES_MAX):
         by_digest = {digest: name for name, digest in names[start : start + NAMES_MAX]}
         query = _FIND_MANY.format(",".join("?" * len(by_digest)))
-        for digest, number, *row in connection.execute(
-            query, (*by_digest, numbers.start, numbers.stop)
-        ):
-            found.append(segment_of(by_digest[digest], digest, number, tuple(row)))
+        [rows] = connection.execute(query, (*by_digest, numbers.start, numbers.stop)).fetchone()
+        if rows is not None:
+            found += [_segment_in(row, by_digest) for row in rows.split(",")]
     return found
+
+
+def _segment_in(row: str, by_digest: Mapping[bytes, ObjectName]) -> Segment:
+    """The segment in *row* of `_FIND_MANY`. Raises DamagedIndexError."""
+    try:
+        digest, *numbers, checksums = row.split(" ")
+        number, object_id, pack, offset, segment_class = map(int, numbers)
+        found, packed = bytes.fromhex(digest), bytes.fromhex(checksums)
+        name = by_digest[found]
+    except (KeyError, ValueError) as exc:
+        raise DamagedIndexError("the index has a column of another type") from exc
+    location = object_id, pack, offset
+    checked = checked_integer(number, NUMBER_MAX)
+    return segment_of(name, found, checked, (*location, segment_class, packed))

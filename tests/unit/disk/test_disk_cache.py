@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -134,6 +135,35 @@ def test_many_segments_are_found_by_one_query(tmp_path: Path) -> None:
     assert {each.name for each in found} == set(kept)
     assert found[0] == cache.find(found[0].name, 0)
     assert parts == [cache.find(large, number) for number in (1, 2)]
+    cache.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "pack = 'x'",
+        "offset = '1 2'",
+        "offset = '1,2'",
+        "class = 2.5",
+        "checksums = 'x'",
+        "object = 1 << 50",
+    ],
+)
+def test_impossible_rows_are_found_as_damage(
+    tmp_path: Path, change: str, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("is damaged: it begins anew")
+    name = object_name(0, size=KIB)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, name)
+    with closing(open_index(tmp_path)) as index:
+        index.execute("DROP TRIGGER segment_changed")
+        index.execute(f"UPDATE segments SET {change}")
+        index.execute("UPDATE objects SET id = (SELECT object FROM segments)")
+
+    assert cache.find_many([(name, name.digest)], range(1)) == []
+    keep(cache, name)
+    assert len(cache.find_many([(name, name.digest)], range(1))) == 1
     cache.close()
 
 
