@@ -21,6 +21,7 @@ Invariants:
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ALL: Final = Selection()
+LOAD_TIME: Final = 0.25  # seconds
 
 
 class DiskCache:
@@ -150,6 +152,19 @@ class DiskCache:
         for run in readahead_runs(segments):
             with suppress(FileNotFoundError):
                 files.start_readahead(*run)
+
+    def load_recent(self) -> None:
+        """Have the kernel read what the index tells of what was accessed last.
+
+        Takes LOAD_TIME, or a little longer. OSError, sqlite3.Error.
+        """
+        until = time.monotonic() + LOAD_TIME
+        self._current.attempt(
+            lambda now: segment_queries.load_recent(
+                now.index.reader(), lambda: time.monotonic() > until
+            ),
+            None,
+        )
 
     def touch(self, segments: Iterable[Segment]) -> None:
         """Note that *segments* are read; the next write, or `flush`, tells the index."""

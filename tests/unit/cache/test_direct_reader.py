@@ -121,6 +121,15 @@ async def test_no_thread_is_woken_for_files_that_were_looked_up_together() -> No
     assert rig.asked() == []
 
 
+async def test_what_is_likely_read_next_is_loaded_at_the_start() -> None:
+    rig = DiskRig()
+
+    rig.source.look_at_usage()
+    await rig.finish()
+
+    assert rig.disk.recent_loads == 1
+
+
 async def test_a_small_file_is_read_whole_without_a_block(
     mock_clock: trio.testing.MockClock,
 ) -> None:

@@ -14,7 +14,7 @@ from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.notes import NOTES_MAX, Notes
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
-from s3mount.disk.segment_queries import NAMES_MAX
+from s3mount.disk.segment_queries import NAMES_MAX, RECENT_AT_ONCE, load_recent
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import CacheDirectoryError
 from tests.cached_objects import (
@@ -135,6 +135,23 @@ def test_many_segments_are_found_by_one_query(tmp_path: Path) -> None:
     assert {each.name for each in found} == set(kept)
     assert found[0] == cache.find(found[0].name, 0)
     assert parts == [cache.find(large, number) for number in (1, 2)]
+    cache.close()
+
+
+def test_what_is_told_of_recent_segments_is_loaded_until_it_takes_too_long(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    names = [object_name(number, size=KIB) for number in range(2 * RECENT_AT_ONCE)]
+    cache.keep_all([Kept(name, 0, memoryview(content_of(name))) for name in names])
+    queries: list[str] = []
+
+    cache.load_recent()
+    with closing(open_index(tmp_path)) as index:
+        index.set_trace_callback(queries.append)
+        load_recent(index, lambda: len(queries) == 2)
+        load_recent(index, lambda: False)
+
+    # the second time until there are no more of a class: two and none of one, none of the other
+    assert len(queries) == 2 + 3 + 1
     cache.close()
 
 
