@@ -11,7 +11,7 @@ from s3mount.disk.segment_rows import segment_of
 
 NAMES_MAX: Final = 500  # of one query: SQLite allows 999 parameters in every build, see limits.html
 RECENT_MAX: Final = 1024  # segments of a class
-RECENT_AT_ONCE: Final = 32
+RECENT_AT_ONCE: Final = 8  # a disk that is late is asked for so much more than it has time for
 
 _FIND: Final = (
     "SELECT object, pack, offset, class, checksums FROM segments JOIN objects ON id = object"
