@@ -18,11 +18,12 @@ from typing import Final
 
 from s3mount.cache.disk_names import NamedVersion
 from s3mount.cache.disk_tier import DiskTier
-from s3mount.disk.object_name import EXTENT, SEGMENT
+from s3mount.disk.object_name import EXTENT, SEGMENT, SMALL
 from s3mount.disk.segment import Segment
 from s3mount.s3.model import ObjectVersion
 
-DIRECT_MAX: Final = 128 << 10  # bytes: what FUSE requests at once by default
+DIRECT_MAX: Final = 128 << 10  # bytes of a large object: what FUSE requests at once by default
+DIRECT_SMALL_MAX: Final = SMALL  # bytes of a small one, which is read whole at once
 SPIN_MAX: Final = 150_000  # nanoseconds: a local disk takes less, a hop to a thread about as much
 VAIN_MAX: Final = 3  # reads in a row that came later, after which the next ones are not awaited
 AWAITED_EVERY: Final = 32  # of so many of these, one is
@@ -73,17 +74,17 @@ class DirectReader:
         self._clock = clock
         self._spin = SpinPolicy()
         self._replies = 0
-        self._scratch = memoryview(bytearray(DIRECT_MAX + 2 * EXTENT))
+        self._scratch = memoryview(bytearray(max(DIRECT_SMALL_MAX, DIRECT_MAX + 2 * EXTENT)))
 
     def read(self, version: ObjectVersion, start: int, stop: int) -> memoryview | None:
         """The bytes [*start*, *stop*) if they are at hand; valid until the next checkpoint."""
-        if stop - start > DIRECT_MAX:
+        is_small = version.size <= SMALL
+        if stop - start > (DIRECT_SMALL_MAX if is_small else DIRECT_MAX):
             return None
         named = self._name_of(version)
         if named is None or self._tier.readers.is_behind:
             return None
-        tier, name = self._tier, named.name
-        number = 0 if name.is_small else start // SEGMENT
+        tier, number = self._tier, 0 if is_small else start // SEGMENT
         if stop > SEGMENT * (number + 1):
             return None
         segment = tier.presence.find_whole(named.digest, number, start, stop)

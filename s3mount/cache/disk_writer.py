@@ -116,8 +116,8 @@ class DiskWriter:
             self._append_command(partial(self._run, mark, lambda _: None))
 
     def look_at_usage(self) -> None:
-        """Find out what the directory holds, before anything is written."""
-        self._run(self._look_at_usage, lambda _: None)
+        """Find out what the directory holds, before anything is written, and what is read next."""
+        self._run(self._look_first, lambda _: None)
 
     def start(self) -> None:
         """Begin with what is due, a flush too, unless something is being done."""
@@ -241,6 +241,11 @@ class DiskWriter:
         result = write_batch(self._disk, batch)
         self._look_at_usage()
         return result
+
+    def _look_first(self) -> None:
+        """Called in a thread, in turn with writes, so that nothing closes the disk meanwhile."""
+        self._look_at_usage()
+        self._disk.load_recent()
 
     def _look_at_usage(self) -> None:
         if time.monotonic() - self._usage_at >= USAGE_AGE:

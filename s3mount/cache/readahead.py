@@ -107,7 +107,10 @@ class Readahead:
         if target < stream.next_stop or stream.frontier >= self._size:
             return ()
         if stream.frontier < stream.position:  # it skipped, over bytes that are ready
-            stream.origin = stream.frontier = stream.position
+            # by whole blocks, as all that is fetched: a disk keeps whole extents only
+            block = self._sizes.block
+            frontier = max(stream.frontier, stream.position // block * block)
+            stream.origin = stream.frontier = frontier
         return self._extend(stream, target, share)
 
     def demand(

@@ -115,7 +115,8 @@ class SegmentLookups:
         _tell_absent(
             lookup for digest, lookup in batch.lookups.items() if not _is_whole(found.get(digest))
         )
-        self._start()
+        if len(self._waiting) >= BATCH or not self._is_due:
+            self._start()
 
 
 def _is_whole(segment: Segment | None) -> bool:

@@ -21,6 +21,7 @@ Invariants:
 import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,7 +31,7 @@ from s3mount.disk import contents, eviction, pinning, records, segment_queries
 from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
-from s3mount.disk.extent_reader import read_cached_extents, read_extents
+from s3mount.disk.extent_reader import read_cached_extents, read_extents, readahead_runs
 from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
@@ -44,6 +45,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 ALL: Final = Selection()
+LOAD_TIME: Final = 0.25  # seconds
 
 
 class DiskCache:
@@ -147,9 +149,22 @@ class DiskCache:
     def read_ahead(self, segments: Sequence[Segment]) -> None:
         """Have the kernel read *segments* into its memory, as it finds time. OSError."""
         files = self._current.generation.files
-        for each in segments:
+        for run in readahead_runs(segments):
             with suppress(FileNotFoundError):
-                files.start_readahead(each.location, each.start, each.stop - each.start)
+                files.start_readahead(*run)
+
+    def load_recent(self) -> None:
+        """Have the kernel read what the index tells of what was accessed last.
+
+        Takes LOAD_TIME, or a little longer. OSError, sqlite3.Error.
+        """
+        until = time.monotonic() + LOAD_TIME
+        self._current.attempt(
+            lambda now: segment_queries.load_recent(
+                now.index.reader(), lambda: time.monotonic() > until
+            ),
+            None,
+        )
 
     def touch(self, segments: Iterable[Segment]) -> None:
         """Note that *segments* are read; the next write, or `flush`, tells the index."""

@@ -1,13 +1,15 @@
 """Reading of extents: from the files of a segment, verified on the way."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Final
 
 from s3mount.disk import checksum
 from s3mount.disk.data_files import DataFiles
 from s3mount.disk.object_name import EXTENT
-from s3mount.disk.segment import Segment
+from s3mount.disk.segment import Location, Segment
 
-DROPPED_FROM = 1 << 20  # bytes of one read, from which on the kernel need not keep the pages
+DROPPED_FROM: Final = 1 << 20  # bytes of one read, from which on the kernel need not keep the pages
+JOINED_GAP: Final = 16 << 10  # bytes between two segments that cost less than one more advice
 
 
 def read_extents(
@@ -48,6 +50,33 @@ def read_cached_extents(
         if found != checksums[index]:
             return None
     return content[start - low : stop - low]
+
+
+def readahead_runs(segments: Iterable[Segment]) -> Iterator[tuple[Location, int, int]]:
+    """What the kernel is to read ahead for all of *segments*, in the order of their files.
+
+    Each is a location, a position and a length, of one segment or of neighbours in a pack: small
+    objects that were read one after another have been written so.
+    """
+    run: tuple[Location, int, int] | None = None
+    for segment in sorted(segments, key=_place):
+        location, at = segment.location, segment.start
+        if run is not None:
+            first, start, length = run
+            gap = location.offset + at - (first.offset + start + length)
+            if location.pack == first.pack != 0 and gap <= JOINED_GAP:
+                run = first, start, max(length, length + gap + segment.stop - at)
+                continue
+            yield run
+        run = location, at, segment.stop - at
+    if run is not None:
+        yield run
+
+
+def _place(segment: Segment) -> tuple[int, int, int]:
+    location = segment.location
+    file = 0 if location.pack else location.object_id
+    return location.pack, file, location.offset + segment.start
 
 
 def _read_present(

@@ -28,6 +28,7 @@ class MemoryDisk:
         self.replaced: list[ObjectName] = []
         self.accessed: list[int] = []
         self.read_aheads: list[str] = []
+        self.recent_loads = 0
         self.flushed = 0
         self.held = 0  # bytes, as `usage` tells
         self.is_closed = False
@@ -84,6 +85,10 @@ class MemoryDisk:
     def read_ahead(self, segments: Sequence[Segment]) -> None:
         self._check()
         self.read_aheads += [segment.name.key for segment in segments]
+
+    def load_recent(self) -> None:
+        self._check()
+        self.recent_loads += 1
 
     def touch(self, segments: Iterable[Segment]) -> None:
         self.accessed += [segment.number for segment in segments]

@@ -329,6 +329,22 @@ def test_after_contention_a_fetch_is_at_most_twice_the_window(
             assert stream.window <= MIB
 
 
+@given(skipped=st.integers(1, 60), reads=st.integers(2, 60))
+def test_what_is_ahead_of_a_reader_that_has_skipped_begins_and_ends_with_blocks(
+    skipped: int, reads: int
+) -> None:
+    """Else its ends are fetched again after each remount: a disk keeps no part of an extent."""
+    policy = Readahead(GIB, SIZES)
+    policy.record_read(0, 4096)
+    ranges: list[ByteRange] = []
+
+    for number in range(reads):
+        at = (skipped + number) * 4096
+        ranges += policy.ahead(policy.record_read(at, at + 4096), SHARE)
+
+    assert all(each.start % SIZES.block == each.stop % SIZES.block == 0 for each in ranges)
+
+
 def test_what_found_no_room_is_planned_again() -> None:
     policy = Readahead(GIB, SIZES)
     policy.demand(policy.record_read(0, 4096), 0, 4096, SHARE)

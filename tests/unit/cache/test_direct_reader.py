@@ -121,6 +121,55 @@ async def test_no_thread_is_woken_for_files_that_were_looked_up_together() -> No
     assert rig.asked() == []
 
 
+async def test_what_is_likely_read_next_is_loaded_at_the_start() -> None:
+    rig = DiskRig()
+
+    rig.source.look_at_usage()
+    await rig.finish()
+
+    assert rig.disk.recent_loads == 1
+
+
+async def test_a_small_file_is_read_whole_without_a_block(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    rig = DiskRig()
+    file = ObjectVersion("b", "k", "etag", MIB)
+    rig.fill(file)
+
+    async with cache_of(rig) as cache:
+        assert cache.prefetch(file)
+        await wait_all_tasks_blocked()
+        mock_clock.jump(DELAY)
+        await rig.finish()
+        reader = cache.open(file)
+        reply = reader.read_cached(0, 2 * MIB)
+        assert reply is not None
+        assert rig.store.content(file) == bytes(reply)
+        assert not len(reader._version_blocks)
+        reader.close()
+
+    assert rig.asked() == []
+
+
+async def test_few_lookups_that_come_during_a_query_wait_for_others_after_it(
+    mock_clock: trio.testing.MockClock,
+) -> None:
+    rig = DiskRig()
+    files = [ObjectVersion("b", f"k{number}", "etag", 5 * KIB) for number in range(BATCH + 2)]
+
+    async with cache_of(rig) as cache:
+        for file in files:
+            cache.prefetch(file)
+        rig.threads.run_all()
+        await wait_all_tasks_blocked()
+        assert not rig.threads.calls
+        mock_clock.jump(DELAY)
+        await wait_all_tasks_blocked()
+        assert len(rig.threads.calls) == 1
+        await rig.finish()
+
+
 async def test_what_a_lookup_does_not_find_is_prefetched_from_the_store() -> None:
     rig = DiskRig()
     rig.fill(FILES[0])

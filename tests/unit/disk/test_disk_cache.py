@@ -3,6 +3,7 @@
 import os
 import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.notes import NOTES_MAX, Notes
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept
-from s3mount.disk.segment_queries import NAMES_MAX
+from s3mount.disk.segment_queries import NAMES_MAX, RECENT_AT_ONCE, load_recent
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import CacheDirectoryError
 from tests.cached_objects import (
@@ -135,6 +136,52 @@ def test_many_segments_are_found_by_one_query(tmp_path: Path) -> None:
     assert {each.name for each in found} == set(kept)
     assert found[0] == cache.find(found[0].name, 0)
     assert parts == [cache.find(large, number) for number in (1, 2)]
+    cache.close()
+
+
+def test_what_is_told_of_recent_segments_is_loaded_until_it_takes_too_long(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    names = [object_name(number, size=KIB) for number in range(2 * RECENT_AT_ONCE)]
+    cache.keep_all([Kept(name, 0, memoryview(content_of(name))) for name in names])
+    queries: list[str] = []
+
+    cache.load_recent()
+    with closing(open_index(tmp_path)) as index:
+        index.set_trace_callback(queries.append)
+        load_recent(index, lambda: len(queries) == 2)
+        load_recent(index, lambda: False)
+
+    # the second time until there are no more of a class: two and none of one, none of the other
+    assert len(queries) == 2 + 3 + 1
+    cache.close()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "pack = 'x'",
+        "offset = '1 2'",
+        "offset = '1,2'",
+        "class = 2.5",
+        "checksums = 'x'",
+        "object = 1 << 50",
+    ],
+)
+def test_impossible_rows_are_found_as_damage(
+    tmp_path: Path, change: str, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("is damaged: it begins anew")
+    name = object_name(0, size=KIB)
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, name)
+    with closing(open_index(tmp_path)) as index:
+        index.execute("DROP TRIGGER segment_changed")
+        index.execute(f"UPDATE segments SET {change}")
+        index.execute("UPDATE objects SET id = (SELECT object FROM segments)")
+
+    assert cache.find_many([(name, name.digest)], range(1)) == []
+    keep(cache, name)
+    assert len(cache.find_many([(name, name.digest)], range(1))) == 1
     cache.close()
 
 

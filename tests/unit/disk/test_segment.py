@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.disk.damage import DamagedIndexError
+from s3mount.disk.extent_reader import JOINED_GAP, readahead_runs
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
 from s3mount.disk.segment import Location, Segment, SegmentClass, location_of
 
@@ -39,6 +40,27 @@ def test_gaps_are_the_parts_that_are_not_there(
     assert gaps == sorted(gaps)
     assert all(start <= low < high <= stop for low, high in gaps)
     assert segment(present).has(start, stop) is (gaps == [])
+
+
+def packed(pack: int, offset: int, size: int) -> Segment:
+    name = ObjectName("n", "b", "k", "e", size)
+    return Segment(name, name.digest, 0, 0, size, Location(1, pack, offset), (), SegmentClass.KEPT)
+
+
+def test_neighbours_in_a_pack_are_read_ahead_together() -> None:
+    last = packed(1, 8192 + 11 + JOINED_GAP, 100)
+    segments = [last, packed(1, 0, 5000), packed(1, 8192, 10)]
+
+    runs = list(readahead_runs([*segments, packed(2, 0, 7)]))
+
+    first = (Location(1, 1, 0), 0, 8192 + 10)
+    assert [first, (last.location, 0, 100), (Location(1, 2, 0), 0, 7)] == runs
+
+
+def test_segments_of_large_objects_are_read_ahead_by_themselves() -> None:
+    segments = [segment([True] * EXTENTS)] * 2
+
+    assert [(Location(1, 0, 0), SEGMENT, SIZE - SEGMENT)] * 2 == list(readahead_runs(segments))
 
 
 @pytest.mark.parametrize(
