@@ -102,6 +102,11 @@ def prefix_of(packed: bytes) -> bytes:
     return packed[_HEADER.size : _HEADER.size + header(packed).prefix_length]
 
 
+def is_of(packed: bytes, prefix: str) -> bool:
+    """Whether it is likely to be the listing of the directory *prefix*, and not orphaned."""
+    return not packed[0] & ORPHANED and packed.startswith(encode(prefix), _HEADER.size)
+
+
 def inodes_of(packed: bytes) -> "array[int]":
     """The inode numbers of the entries, by index."""
     start = _HEADER.size + header(packed).prefix_length

@@ -22,7 +22,9 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_state import ListingSource
 from s3mount.filesystem.listing.packed_listing import (
     ORPHANED,
+    PackedHeader,
     header,
+    is_of,
     pack,
     prefix_of,
     unpack,
@@ -94,17 +96,13 @@ class PackedDirectories:
         self._pages.put(number, packed)
         if page is not None:  # readers that still have it are none of the packed directory's
             page.reference_count = page.table_number = 0
-        self._count(packed, 1)
+        self._count(header(packed), len(packed), 1)
         return True
 
     def find(self, key: DirectoryKey) -> int | None:
         """The number of the directory *key*, if it is packed."""
-        bucket, prefix = key[0], encode(key[1])
         for number, packed in self._pages.packed_at(key):
-            fields = header(packed)
-            if fields.is_orphaned or self._sources[fields.source].bucket != bucket:
-                continue
-            if prefix_of(packed) == prefix:
+            if is_of(packed, key[1]) and self._key_of(packed) == key:
                 return number
         return None
 
@@ -113,7 +111,9 @@ class PackedDirectories:
         packed = self._packed(number)
         fields = header(packed)
         listing = unpack(packed, self._sources[fields.source])
-        self._remove(number, packed)
+        self._pages.remove(number)
+        self._count(fields, len(packed), -1)
+        self._sources.release(fields.source)
         return listing, fields.inode
 
     def orphan(self, number: int) -> tuple[EntryPage, int] | None:
@@ -121,9 +121,9 @@ class PackedDirectories:
         packed = self._packed(number)
         fields = header(packed)
         if fields.is_unreferenced or not fields.entry_count:
-            self._remove(number, packed)
+            self.take(number)
             return None
-        self._count(packed, -1)
+        self._count(fields, len(packed), -1)
         self._pages.put(number, bytes((fields.flags | ORPHANED,)) + packed[1:])
         page = self.page(number)
         return None if page is None else (page, fields.inode)
@@ -186,17 +186,11 @@ class PackedDirectories:
         assert isinstance(packed, bytes)
         return packed
 
-    def _remove(self, number: int, packed: bytes) -> None:
-        self._pages.remove(number)
-        self._count(packed, -1)
-        self._sources.release(header(packed).source)
-
-    def _count(self, packed: bytes, sign: Literal[-1, 1]) -> None:
-        fields = header(packed)
+    def _count(self, fields: PackedHeader, length: int, sign: Literal[-1, 1]) -> None:
         inodes = 0 if fields.is_unreferenced else fields.entry_count
         self.count += sign
         self.entry_count += sign * fields.entry_count
-        self.weight += sign * (weights.PACKED + len(packed) + weights.INODE * inodes)
+        self.weight += sign * (weights.PACKED + length + weights.INODE * inodes)
 
 
 def _identity(source: ListingSource) -> tuple[str, int, int, int]:
