@@ -21,7 +21,7 @@ _ETAG: Final = 16  # bytes of an MD5
 _LENGTH_MAX: Final = (1 << 16) - 1
 _ETAG_MAX: Final = _LENGTH_MAX // 4  # characters
 _DERIVED, _PARTIAL, _ORDERED, _UNREFERENCED, _LARGE, _PACKED_ETAGS = (1 << bit for bit in range(6))
-ORPHANED: Final = 1 << 6  # it is no directory's any more, but the kernel refers to entries
+DETACHED: Final = 1 << 6  # it is no directory's any more, but the kernel refers to entries
 _SMALL_SIZES: Final = 1 << 31  # sizes below are kept in four bytes
 
 
@@ -42,8 +42,8 @@ class PackedHeader(NamedTuple):
         return bool(self.flags & _UNREFERENCED)
 
     @property
-    def is_orphaned(self) -> bool:
-        return bool(self.flags & ORPHANED)
+    def is_detached(self) -> bool:
+        return bool(self.flags & DETACHED)
 
 
 def header(packed: bytes) -> PackedHeader:
@@ -103,8 +103,8 @@ def prefix_of(packed: bytes) -> bytes:
 
 
 def is_of(packed: bytes, prefix: str) -> bool:
-    """Whether it is likely to be the listing of the directory *prefix*, and not orphaned."""
-    return not packed[0] & ORPHANED and packed.startswith(encode(prefix), _HEADER.size)
+    """Whether it is likely to be the listing of the directory *prefix*, and not detached."""
+    return not packed[0] & DETACHED and packed.startswith(encode(prefix), _HEADER.size)
 
 
 def inodes_of(packed: bytes) -> "array[int]":

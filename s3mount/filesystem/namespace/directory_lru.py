@@ -51,7 +51,7 @@ class DirectoryLru:
         self._on_evicted = on_evicted
         self._on_replaced = on_replaced
         self._inodes = InodeTable() if inodes is None else inodes
-        self._inodes.unpack = self._unpack
+        self._inodes.unpack = self._unpack  # when the kernel looks at an entry of it
         self._packed = self._inodes.packed
         # those that are not packed, the least recently used first, with what they weigh; those of
         # them that have been used since they were looked at for packing; how many were
@@ -191,7 +191,7 @@ class DirectoryLru:
         for directory in self.snapshot():
             self.forget(directory)
         for number in self._packed.numbers():
-            self._packed.orphan(number)
+            self._packed.detach(number)
 
     def forget_below(self, prefix: str) -> int:
         """Drop *prefix* and all directories in it; how many names were cached of them."""
@@ -201,7 +201,7 @@ class DirectoryLru:
             self.forget(directory)
         for number in self._packed.numbers_below(prefix):
             count += self._packed.entry_count_of(number)
-            self._packed.orphan(number)
+            self._packed.detach(number)
         return count
 
     def forget(self, directory: DirectoryState) -> None:
@@ -301,9 +301,9 @@ class DirectoryLru:
                 return
 
     def _evict_packed(self, number: int) -> None:
-        orphaned = self._packed.orphan(number)
-        if orphaned is not None:
-            page, inode = orphaned
+        detached = self._packed.detach(number)
+        if detached is not None:
+            page, inode = detached
             page.reference_count = 1  # or more, in the packed one
             self._on_evicted(inode, [page])
 

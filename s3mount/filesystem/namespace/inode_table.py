@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from s3mount.errors import StaleVersion
 from s3mount.filesystem.listing.entry_page import EntryPage
-from s3mount.filesystem.listing.packed_listing import ORPHANED, inodes_of
+from s3mount.filesystem.listing.packed_listing import DETACHED, inodes_of
 from s3mount.filesystem.namespace.packed_directories import PackedDirectories
 from s3mount.filesystem.namespace.page_table import PageTable
 
@@ -79,8 +79,8 @@ class InodeTable:
         page = self._pages[number]
         if isinstance(page, EntryPage):
             self._release(page)
-        elif page[0] & ORPHANED and not self._count_references(number, inodes_of(page)):
-            self.packed.remove_orphan(number)
+        elif page[0] & DETACHED and not self._count_references(number, inodes_of(page)):
+            self.packed.remove_detached(number)
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
         """The entry of *inode*. StaleVersion if the kernel holds no reference to it."""
@@ -146,17 +146,17 @@ class InodeTable:
         """The page of *number*, which is unpacked if need be."""
         page = self._pages[number]
         if isinstance(page, bytes):
-            if page[0] & ORPHANED or self.unpack is None:
-                self._unpack_orphan(number)
+            if page[0] & DETACHED or self.unpack is None:
+                self._unpack_detached(number)
             else:
                 self.unpack(number)
             page = self._pages[number]
         assert isinstance(page, EntryPage)  # restored, because a reference points to it
         return page
 
-    def _unpack_orphan(self, number: int) -> None:
+    def _unpack_detached(self, number: int) -> None:
         page = self.packed.page(number)
-        self.packed.remove_orphan(number)
+        self.packed.remove_detached(number)
         if page is not None:
             self.restore(number, page)
 

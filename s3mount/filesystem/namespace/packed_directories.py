@@ -5,9 +5,9 @@ Pure. Invariants:
 1. A directory is packed or not, never both: what is looked at is unpacked before.
 2. References of the kernel into a packed directory point to its number, and are not counted. When
    it is unpacked, its references are counted anew.
-3. What was evicted is *orphaned* while the kernel refers to it: it is found by its number only, and
+3. What was evicted is *detached* while the kernel refers to it: it is found by its number only, and
    weighs nothing more, as an evicted page.
-4. The totals are those of the packed directories that are not orphaned.
+4. The totals are those of the packed directories that are not detached.
 """
 
 from collections import deque
@@ -21,7 +21,7 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_state import ListingSource
 from s3mount.filesystem.listing.packed_listing import (
-    ORPHANED,
+    DETACHED,
     PackedHeader,
     header,
     is_of,
@@ -116,7 +116,7 @@ class PackedDirectories:
         self._sources.release(fields.source)
         return listing, fields.inode
 
-    def orphan(self, number: int) -> tuple[EntryPage, int] | None:
+    def detach(self, number: int) -> tuple[EntryPage, int] | None:
         """Make the directory no one's: its page and inode number if the kernel may refer to it."""
         packed = self._packed(number)
         fields = header(packed)
@@ -124,11 +124,11 @@ class PackedDirectories:
             self.take(number)
             return None
         self._count(fields, len(packed), -1)
-        self._pages.put(number, bytes((fields.flags | ORPHANED,)) + packed[1:])
+        self._pages.put(number, bytes((fields.flags | DETACHED,)) + packed[1:])
         page = self.page(number)
         return None if page is None else (page, fields.inode)
 
-    def remove_orphan(self, number: int) -> None:
+    def remove_detached(self, number: int) -> None:
         packed = self._packed(number)
         self._sources.release(header(packed).source)
         self._pages.remove(number)
@@ -143,7 +143,7 @@ class PackedDirectories:
         while self.count:
             if not self._oldest:
                 items = ((n, each) for n, each in self._pages.items() if isinstance(each, bytes))
-                kept = (each for each in items if not header(each[1]).is_orphaned)
+                kept = (each for each in items if not header(each[1]).is_detached)
                 self._oldest.extend(islice(kept, _BATCH))
             number, packed = self._oldest[0]
             if self._pages.get(number) is packed:
@@ -154,7 +154,7 @@ class PackedDirectories:
     def numbers(self) -> list[int]:
         """The numbers of all directories as of now."""
         items = ((n, each) for n, each in self._pages.items() if isinstance(each, bytes))
-        return [number for number, packed in items if not header(packed).is_orphaned]
+        return [number for number, packed in items if not header(packed).is_detached]
 
     def numbers_below(self, prefix: str) -> list[int]:
         """The numbers of *prefix* and of all directories in it."""
@@ -168,7 +168,7 @@ class PackedDirectories:
         """Yield the key of each directory that may have *inode*, or be it, and None for others."""
         for number in self.numbers():
             packed = self._pages.get(number)
-            if isinstance(packed, bytes) and not header(packed).is_orphaned:
+            if isinstance(packed, bytes) and not header(packed).is_detached:
                 is_found = inode.to_bytes(8, byteorder) in packed
                 yield self._key_of(packed) if is_found else None
 
