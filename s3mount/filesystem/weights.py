@@ -18,4 +18,5 @@ TRIMMED_NAME = 8  # the hash of a name in an array, exactly
 SHOWN_NAME = 100  # the hash of a name in a frozenset: 138 at worst, between two doublings
 
 DIRECTORY = 600  # a `DirectoryState` without a scan, in the LRU cache: 410 to 490
+PACKED = 150  # a packed directory, beside its bytes, in the table of pages: 105 to 160
 DENTRY = 300  # a `CachedDentry` that a lookup has put, beside its page: 166

@@ -228,8 +228,9 @@ def configured_limit(entries: int) -> int:
 
 def held_weight(filesystem: FileSystem) -> int:
     """Recount the weight of the cached directories; entries that open readers hold come on top."""
-    directories = filesystem.tree.cache.directories._directories
-    return sum(directory.weight for directory in directories.values())
+    directories = filesystem.tree.cache.directories.snapshot()
+    packed = filesystem.tree.inodes.packed
+    return sum(directory.weight for directory in directories) + packed.weight
 
 
 @dataclass

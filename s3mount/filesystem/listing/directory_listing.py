@@ -27,6 +27,7 @@ from s3mount.filesystem import weights
 from s3mount.filesystem.listing.entry_merger import EntryMerger
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage, name_hash
 from s3mount.filesystem.listing.listing_growth import START, ListingGrowth, Origin
+from s3mount.filesystem.listing.listing_state import ListingSource, ListingState
 from s3mount.filesystem.listing.order_evidence import OrderEvidence
 from s3mount.filesystem.listing.page_index import PageIndex
 from s3mount.filesystem.names import PLAIN_NAMES, ViewNames, decode
@@ -149,6 +150,45 @@ class DirectoryListing:
         self.hidden_count = hidden_count
         self.is_derived = is_derived
         self._continue_at(None)
+
+    @classmethod
+    def of_state(
+        cls, source: ListingSource, state: ListingState, page: EntryPage | None
+    ) -> "DirectoryListing":
+        """The complete listing that had this `source` and `state`, and no other page."""
+        bucket, order, names, prefetched_by = source
+        listing = cls(bucket, state.prefix, state.requested_at, order, names=names)
+        if page is not None:
+            listing._add_page(page, START)
+        listing.is_derived, listing.is_partial = state.is_derived, state.is_partial
+        listing.is_ordered, listing.is_unreferenced = state.is_ordered, state.is_unreferenced
+        listing._subtree_breaks = state.subtree_breaks
+        listing.prefetched_by = prefetched_by
+        listing._continue_at(None)
+        return listing
+
+    @property
+    def source(self) -> ListingSource:
+        """What it shares with others."""
+        return ListingSource(self.bucket, self._order, self._names, self.prefetched_by)
+
+    def state(self) -> ListingState | None:
+        """What it has beside its source and its page; None if that is more, or may change."""
+        is_small = self.is_complete and len(self.pages) < 2 and not self.is_trimmed
+        is_plain = not (self._shown_before or self.hidden_count or self._origins)
+        times = {page.requested_at for page in self.pages if page is not None}
+        times |= {self.requested_at, self.newest_requested_at}
+        if not is_small or not is_plain or len(times) > 1:
+            return None
+        return ListingState(
+            self.prefix,
+            self.requested_at,
+            self._subtree_breaks,
+            self.is_derived,
+            self.is_partial,
+            self.is_ordered,
+            self.is_unreferenced,
+        )
 
     @property
     def is_withdrawn(self) -> bool:

@@ -45,6 +45,17 @@ _STORAGE_CLASS: Final = itemgetter(Entry._fields.index("storage_class"))
 _OWNER: Final = itemgetter(Entry._fields.index("owner"))
 
 
+class Columns(NamedTuple):
+    """The entries of a page that has no more of them than these columns."""
+
+    names: bytes
+    stops: "array[int]"
+    sizes: "array[int]"
+    mtimes: "array[int]"
+    inodes: "array[int]"
+    etags: bytes | tuple[str, ...]
+
+
 class EntryPage:
     """At most `ENTRIES_MAX` entries of the directory *prefix*, requested at *requested_at*.
 
@@ -103,6 +114,35 @@ class EntryPage:
         self.weight = weights.PAGE + len(self._names) + self._entries_weight()
         self.reference_count = 0
         self.table_number = 0
+
+    @classmethod
+    def of_columns(
+        cls, bucket: str, prefix: str, columns: Columns, requested_at: float
+    ) -> "EntryPage":
+        """The page of a listing that had these `columns`."""
+        page = cls.__new__(cls)
+        page._set(bucket, prefix, columns, requested_at)  # noqa: SLF001 - its own class
+        return page
+
+    def _set(self, bucket: str, prefix: str, columns: Columns, requested_at: float) -> None:
+        self.bucket = bucket
+        self.prefix = prefix
+        self.requested_at = requested_at
+        self.is_looked_up = False
+        self._names, self._stops, self.sizes, self.mtimes, self._inodes, self._etags = columns
+        self._version_ids = _NO_VERSION_IDS
+        self._storage_classes = self._owners = None
+        self._corrected_etags = None
+        self.reference_count = 0
+        self.table_number = 0
+        self.weight = weights.PAGE + len(self._names) + self._entries_weight()
+
+    def columns(self) -> Columns | None:
+        """All that it has, but for what it is of; None if it has more."""
+        others = self._storage_classes, self._owners, self._corrected_etags
+        if self.is_looked_up or self._version_ids or any(each is not None for each in others):
+            return None
+        return Columns(self._names, self._stops, self.sizes, self.mtimes, self._inodes, self._etags)
 
     def __len__(self) -> int:
         return len(self.sizes)

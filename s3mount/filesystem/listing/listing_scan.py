@@ -45,6 +45,11 @@ class ListingScan:
             self._fetcher = None
 
     @property
+    def is_over(self) -> bool:
+        """Whether it fetches no more."""
+        return self._fetcher is None
+
+    @property
     def is_stuck(self) -> bool:
         """Whether its pages lead nowhere."""
         return self._fetcher is not None and self._fetcher.is_stuck

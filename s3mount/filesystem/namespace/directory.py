@@ -91,11 +91,13 @@ class DirectoryState:
         "_lookups",
         "counted_entries",
         "counted_hidden",
+        "counted_weight",
         "inode",
         "is_unordered",
         "key",
         "prefix",
         "scan",
+        "used_at",
     )
 
     def __init__(self, key: DirectoryKey, invalidations: Invalidations) -> None:
@@ -104,7 +106,9 @@ class DirectoryState:
         self.inode = 0  # the number that the kernel last used for it; 0 if none
         self.scan: ListingScan | None = None  # the newest, complete or not; `DirectoryLru` sets it
         self.is_unordered = False  # a listing of it came out of order
-        self.counted_entries = self.counted_hidden = 0  # when `DirectoryLru` counted them
+        # of `DirectoryLru`: what it counted last, and when the last use was; 0: recently
+        self.counted_entries = self.counted_hidden = self.counted_weight = 0
+        self.used_at = 0
         # what lookups have put, oldest first, and its weight
         self._dentries: dict[bytes, CachedDentry] | None = None  # most directories have none
         self._dentries_weight = 0
@@ -190,6 +194,14 @@ class DirectoryState:
     def listing(self) -> DirectoryListing | None:
         """The newest listing."""
         return None if self.scan is None else self.scan.listing
+
+    @property
+    def packable_listing(self) -> DirectoryListing | None:
+        """Its listing, if it has nothing else, and does not fetch."""
+        has_others = self._dentries or self._lookups is not None or self.is_unordered
+        if has_others or self.scan is None or not self.scan.is_over:
+            return None
+        return self.scan.listing
 
     @property
     def entry_count(self) -> int:

@@ -11,19 +11,22 @@ Pure but for abandoning scans in progress. Invariants:
 3. A directory that was evicted never takes the place of a newer one of its key.
 4. *entry_count* and *hidden_count* are running totals: over the directories that are kept, the sums
    of what each had when it was weighed last. So statistics walk through nothing.
+5. Of more than UNPACKED_MAX directories, the least recently used are packed if they can be
+   (`packed_directories`); any look at one unpacks it. Nothing that is being read is packed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from typing import Literal
-
-from cachetools import Cache, LRUCache
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_scan import ListingScan
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
+from s3mount.filesystem.namespace.inode_table import InodeTable
 from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidations
 
+UNPACKED_MAX = 4096  # directories: 8 MB, if they have few entries
 PAGES_KEPT = 8  # of a listing larger than the limit: enough for readers a little apart
 
 
@@ -41,14 +44,21 @@ class DirectoryLru:
         invalidations: Invalidations,
         on_evicted: Callable[[int, Sequence[EntryPage]], None],
         on_replaced: Callable[[Sequence[EntryPage]], None],
+        inodes: InodeTable | None = None,
     ) -> None:
         self.limit = limit
         self._invalidations = invalidations
         self._on_evicted = on_evicted
         self._on_replaced = on_replaced
-        self._directories: LRUCache[DirectoryKey, DirectoryState] = LRUCache(
-            limit, getsizeof=lambda directory: directory.weight
-        )
+        self._inodes = InodeTable() if inodes is None else inodes
+        self._inodes.unpack = self._unpack  # when the kernel looks at an entry of it
+        self._packed = self._inodes.packed
+        # those that are not packed, the least recently used first, with what they weigh; those of
+        # them that have been used since they were looked at for packing; how many were
+        self._directories: OrderedDict[DirectoryKey, DirectoryState] = OrderedDict()
+        self._unpacked_weight = 0
+        self._recent: OrderedDict[DirectoryKey, None] = OrderedDict()
+        self._uses = 0
         # listings being read, with the number of their readers; those of them that are detached,
         # with their weight, which directories have to do without, and their directory's inode
         self._readers: dict[DirectoryListing, int] = {}
@@ -58,19 +68,26 @@ class DirectoryLru:
 
     def get_or_add(self, key: DirectoryKey) -> DirectoryState:
         """The directory of *key*, new if need be, now the most recently used."""
-        try:  # on the path of every lookup, where `get` would search twice
-            return self._directories[key]
-        except KeyError:
+        directory = self.get(key)
+        if directory is None:
             directory = DirectoryState(key, self._invalidations)
             self._insert(directory)
-            return directory
+        return directory
 
     def get(self, key: DirectoryKey) -> DirectoryState | None:
-        return self._directories.get(key)
+        """The directory of *key*, now the most recently used."""
+        directory = self._directories.get(key)
+        if directory is not None:
+            self._directories.move_to_end(key)
+            self._recent[key] = None
+            self._recent.move_to_end(key)
+            return directory
+        number = self._packed.find(key) if self._packed.count else None
+        return None if number is None else self._unpack(number)
 
     def has(self, key: DirectoryKey) -> bool:
         """Whether the directory of *key* is kept, without counting a use of it."""
-        return key in self._directories
+        return key in self._directories or self._packed.find(key) is not None
 
     def replace_scan(self, directory: DirectoryState, scan: ListingScan | None) -> None:
         """Give *directory* another scan, or none; readers of the one that it had go on with it."""
@@ -81,7 +98,7 @@ class DirectoryLru:
 
     def put_scan(self, key: DirectoryKey, scan: ListingScan) -> DirectoryState:
         """The directory of *key*, new if need be, with *scan*."""
-        directory = self._directories.get(key)
+        directory = self.get(key)
         if directory is None:
             directory = DirectoryState(key, self._invalidations)
             directory.scan = scan
@@ -119,7 +136,7 @@ class DirectoryLru:
     def acquire(self, listing: DirectoryListing) -> None:
         """Count one reader of *listing*, which is kept until it is released as often."""
         self._readers[listing] = self._readers.get(listing, 0) + 1
-        directory = self._directories.get((listing.bucket, listing.prefix))
+        directory = self.get((listing.bucket, listing.prefix))
         was_unreferenced, listing.is_unreferenced = listing.is_unreferenced, False
         if directory is None or directory.listing is not listing:
             self._detach(listing, 0 if directory is None else directory.inode)
@@ -144,21 +161,25 @@ class DirectoryLru:
                 self._on_evicted(inode, _pages_of(listing))
 
     def snapshot(self) -> list[DirectoryState]:
-        """All directories as of now; without counting a use of them."""
-        return list(self._each_directory())
+        """All directories that are not packed, as of now; without counting a use of them."""
+        return list(self._directories.values())
 
     @property
     def directory_count(self) -> int:
-        return len(self._directories)
+        return len(self._directories) + self._packed.count
 
     @property
     def entry_count(self) -> int:
-        return self._entry_count
+        return self._entry_count + self._packed.entry_count
 
     @property
     def weight(self) -> int:
         """What all that is kept weighs, in bytes."""
-        return int(self._directories.currsize) + self._detached_weight
+        return self._kept_weight + self._detached_weight
+
+    @property
+    def _kept_weight(self) -> int:
+        return self._unpacked_weight + self._packed.weight
 
     @property
     def hidden_count(self) -> int:
@@ -169,6 +190,19 @@ class DirectoryLru:
         """Drop all directories, and the content of those that callers hold."""
         for directory in self.snapshot():
             self.forget(directory)
+        for number in self._packed.numbers():
+            self._packed.detach(number)
+
+    def forget_below(self, prefix: str) -> int:
+        """Drop *prefix* and all directories in it; how many names were cached of them."""
+        below = [each for each in self.snapshot() if each.prefix.startswith(prefix)]
+        count = sum(directory.entry_count for directory in below)
+        for directory in below:
+            self.forget(directory)
+        for number in self._packed.numbers_below(prefix):
+            count += self._packed.entry_count_of(number)
+            self._packed.detach(number)
+        return count
 
     def forget(self, directory: DirectoryState) -> None:
         """Drop *directory*, and its content for those that hold it."""
@@ -182,13 +216,12 @@ class DirectoryLru:
     def evict(self, key: DirectoryKey) -> None:
         """Drop the directory of *key*, if it is kept, before others that are used less."""
         directory = self._directories.get(key)
+        number = None if directory is not None else self._packed.find(key)
         if directory is not None:
             self._remove(directory)
             self._give_up(directory)
-
-    def _each_directory(self) -> Iterator[DirectoryState]:
-        """All directories; `LRUCache.values` would count a use of each."""
-        return (Cache.__getitem__(self._directories, key) for key in self._directories)
+        elif number is not None:
+            self._evict_packed(number)
 
     @property
     def _room(self) -> int:
@@ -197,7 +230,7 @@ class DirectoryLru:
 
     def _insert(self, directory: DirectoryState) -> None:
         """Keep *directory*; without its listing if that is too large, or not at all."""
-        if self._directories.currsize + directory.weight <= self._room:  # mostly
+        if self._kept_weight + directory.weight <= self._room:  # mostly
             self._keep(directory)
             return
         if directory.weight > self._room:
@@ -215,25 +248,64 @@ class DirectoryLru:
 
     def _keep(self, directory: DirectoryState) -> None:
         self._directories[directory.key] = directory
+        self._recent[directory.key] = None
         directory.counted_entries = directory.entry_count
         directory.counted_hidden = directory.hidden_count
+        directory.counted_weight = directory.weight
         self._count(directory, 1)
+        while len(self._recent) > UNPACKED_MAX:
+            self._pack(self._directories[self._recent.popitem(last=False)[0]])
+
+    def _pack(self, directory: DirectoryState) -> None:
+        """Pack *directory*, if it can be."""
+        self._uses += 1
+        directory.used_at = self._uses
+        is_read = directory.listing in self._readers
+        if not is_read and self._packed.add(directory, self._uses):
+            self._remove(directory)
+
+    def _unpack(self, number: int) -> DirectoryState:
+        listing, inode = self._packed.take(number)
+        directory = DirectoryState((listing.bucket, listing.prefix), self._invalidations)
+        directory.inode = inode
+        directory.scan = ListingScan(listing, None)
+        if not listing.is_unreferenced:
+            for page in _pages_of(listing):
+                self._inodes.restore(number, page)
+        self._insert(directory)
+        return directory
 
     def _remove(self, directory: DirectoryState) -> None:
         del self._directories[directory.key]
+        self._recent.pop(directory.key, None)
         self._count(directory, -1)
 
     def _count(self, directory: DirectoryState, sign: Literal[-1, 1]) -> None:
         """Add what was counted of *directory* to the totals, or take it out."""
+        self._unpacked_weight += sign * directory.counted_weight
         self._entry_count += sign * directory.counted_entries
         self._hidden_count += sign * directory.counted_hidden
 
     def _evict(self, most: int) -> None:
         """Evict the least recently used directories, until the others weigh at most *most*."""
-        while self._directories and self._directories.currsize > most:
-            _, oldest = self._directories.popitem()
-            self._count(oldest, -1)
-            self._give_up(oldest)
+        while self._kept_weight > most:
+            oldest = next(iter(self._directories.values()), None)
+            packed = self._packed.oldest()
+            is_recent = oldest is None or oldest.key in self._recent
+            if packed is not None and (oldest is None or is_recent or packed[1] < oldest.used_at):
+                self._evict_packed(packed[0])
+            elif oldest is not None:
+                self._remove(oldest)
+                self._give_up(oldest)
+            else:
+                return
+
+    def _evict_packed(self, number: int) -> None:
+        detached = self._packed.detach(number)
+        if detached is not None:
+            page, inode = detached
+            page.reference_count = 1  # or more, in the packed one
+            self._on_evicted(inode, [page])
 
     def _give_up(self, directory: DirectoryState) -> None:
         if pages := directory.looked_up_pages:

@@ -6,10 +6,18 @@ dict of a million inodes has no room for objects. The integer has 60 bits: CPyth
 then, and 48 beyond. So a count has 15 bits, and what is above is *carried* to a dict of its own.
 There are many small dicts, as CPython copies a dict that grows: one of 1.3 million inodes takes
 40 MB twice then, and the event loop for 90 ms. The only writer of pages' inode numbers.
+
+The page of an entry may be packed with its directory (`packed_directories`): it is unpacked when
+the entry is looked at, and then its references are counted.
 """
+
+from collections.abc import Callable, Iterator, Sequence
 
 from s3mount.errors import StaleVersion
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.listing.packed_listing import DETACHED, inodes_of
+from s3mount.filesystem.namespace.packed_directories import PackedDirectories
+from s3mount.filesystem.namespace.page_table import PageTable
 
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
 SHRINK_FACTOR = 4  # a page is shrunk if at most one of so many of its entries is referred to
@@ -31,9 +39,11 @@ class InodeTable:
         self._references: tuple[dict[int, int], ...] = tuple({} for _ in range(_SHARD_MASK + 1))
         # of those few that are looked up very often: lookups beyond that count
         self._carried: dict[int, int] = {}
-        # by its number: each page that a reference points to (`EntryPage.reference_count`)
-        self._pages: dict[int, EntryPage] = {}
-        self._last_number = 0
+        # each page that a reference points to (`EntryPage.reference_count`), and what is packed
+        self._pages = PageTable()
+        self.packed = PackedDirectories(self._pages)
+        # unpacks the directory of a number, and restores its page; set by who has the directories
+        self.unpack: Callable[[int], object] | None = None
 
     def __len__(self) -> int:
         return sum(map(len, self._references))
@@ -65,7 +75,12 @@ class InodeTable:
             references[inode] = reference & ~_COUNT_MASK | left
             return
         del references[inode]
-        self._release(self._pages[reference >> (_COUNT_BITS + _INDEX_BITS)])
+        number = reference >> (_COUNT_BITS + _INDEX_BITS)
+        page = self._pages[number]
+        if isinstance(page, EntryPage):
+            self._release(page)
+        elif page[0] & DETACHED and not self._count_references(number, inodes_of(page)):
+            self.packed.remove_detached(number)
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
         """The entry of *inode*. StaleVersion if the kernel holds no reference to it."""
@@ -80,7 +95,7 @@ class InodeTable:
         if reference is None:
             return None
         target = reference >> _COUNT_BITS
-        return self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
+        return self._page(target >> _INDEX_BITS), target & _INDEX_MASK
 
     def mark_read(self, inode: int) -> None:
         """Record that the kernel may have bytes of *inode*, until it forgets the inode."""
@@ -112,9 +127,47 @@ class InodeTable:
             self._point(inode, subset, at, self._shard(inode)[inode] & _STATE_MASK)
             self._release(page)
 
-    def pages(self) -> list[EntryPage]:
-        """All pages that references point to."""
-        return list(self._pages.values())
+    def pages(self) -> Iterator[EntryPage]:
+        """All pages that references point to; of packed ones copies."""
+        for number in self._pages.numbers():
+            item = self._pages.get(number)
+            page = self.packed.page(number) if isinstance(item, bytes) else item
+            if page is not None and self._count_references(number, page.inodes):
+                yield page
+
+    def restore(self, number: int, page: EntryPage) -> None:
+        """Take the references of *number*, which was packed, for those of *page*."""
+        page.reference_count = self._count_references(number, page.inodes)
+        if page.reference_count:
+            page.table_number = number
+            self._pages.put(number, page)
+
+    def _page(self, number: int) -> EntryPage:
+        """The page of *number*, which is unpacked if need be."""
+        page = self._pages[number]
+        if isinstance(page, bytes):
+            if page[0] & DETACHED or self.unpack is None:
+                self._unpack_detached(number)
+            else:
+                self.unpack(number)
+            page = self._pages[number]
+        assert isinstance(page, EntryPage)  # restored, because a reference points to it
+        return page
+
+    def _unpack_detached(self, number: int) -> None:
+        page = self.packed.page(number)
+        self.packed.remove_detached(number)
+        if page is not None:
+            self.restore(number, page)
+
+    def _count_references(self, number: int, inodes: Sequence[int]) -> int:
+        """How many references point to the page of *number* that has *inodes*."""
+        target = number << _INDEX_BITS
+        count = 0
+        for index, inode in enumerate(inodes):
+            reference = self._references[inode & _SHARD_MASK].get(inode, -1)
+            count += reference >> _COUNT_BITS == target | index
+        return count
 
     def _shard(self, inode: int) -> dict[int, int]:
         """The dict that has *inode*, if it is referred to."""
@@ -124,7 +177,7 @@ class InodeTable:
         """Count a lookup: take *inode* over from an equal entry, or move on to a free number."""
         while (reference := self._shard(inode).get(inode)) is not None:
             target = reference >> _COUNT_BITS
-            other, at = self._pages[target >> _INDEX_BITS], target & _INDEX_MASK
+            other, at = self._page(target >> _INDEX_BITS), target & _INDEX_MASK
             if other.is_same(at, page, index):
                 self._point(inode, page, index, self._incremented(inode, reference) & _STATE_MASK)
                 self._release(other)
@@ -143,9 +196,7 @@ class InodeTable:
 
     def _point(self, inode: int, page: EntryPage, index: int, state: int) -> None:
         if not page.reference_count:
-            self._last_number += 1
-            page.table_number = self._last_number
-            self._pages[page.table_number] = page
+            self._pages.add(page)
         page.reference_count += 1
         references = self._references[inode & _SHARD_MASK]
         references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | state
@@ -153,4 +204,5 @@ class InodeTable:
     def _release(self, page: EntryPage) -> None:
         page.reference_count -= 1
         if not page.reference_count:
-            del self._pages[page.table_number]
+            self._pages.remove(page.table_number)
+            page.table_number = 0  # the number may become that of another page

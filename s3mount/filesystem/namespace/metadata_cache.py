@@ -231,15 +231,7 @@ class MetadataCache:
         self.invalidations.add_subtree((self.bucket, prefix), now)
         if self.recorder is not None:
             self.recorder.forget_subtree((self.bucket, prefix), now)
-        below = [
-            directory
-            for directory in self.directories.snapshot()
-            if directory.prefix.startswith(prefix)
-        ]
-        count = sum(directory.entry_count for directory in below)
-        for directory in below:
-            self.directories.forget(directory)
-        return count
+        return self.directories.forget_below(prefix)
 
     def _start_scan(self, directory: DirectoryState, requested_at: float) -> ListingScan:
         former = directory.listing

@@ -78,6 +78,17 @@ class NumberLookup:
             for page in directory.known_pages():
                 index = page.index_of(inode)
                 yield None if index is None else _Place(page.prefix, page.name(index))
+        yield from self._search_packed(inode)
+
+    def _search_packed(self, inode: int) -> Iterator[_Place | None]:
+        for key in self._tree.inodes.packed.search(inode):
+            directory = None if key is None else self._tree.cache.directories.get(key)
+            if directory is not None and directory.inode == inode:
+                yield _place_of(directory.prefix)
+            for page in () if directory is None else directory.known_pages():
+                index = page.index_of(inode)
+                yield None if index is None else _Place(page.prefix, page.name(index))
+            yield None
 
 
 def _place_of(prefix: str) -> _Place:

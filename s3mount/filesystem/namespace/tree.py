@@ -5,7 +5,7 @@ before (`metadata_cache`), and requests the name alone last (`name_resolver`).
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import trio
@@ -328,13 +328,13 @@ class Tree:
         self.cache.invalidate(prefix, name)
         self._kernel.drop_name(self._inode_of_directory(prefix), name)
 
-    def referenced_pages(self, until: float) -> list[tuple[int, EntryPage]]:
+    def referenced_pages(self, until: float) -> Iterator[tuple[int, EntryPage]]:
         """The pages, requested up to *until*, that the kernel refers to, and their directories."""
-        return [
+        return (
             (self._inode_of_directory(page.prefix), page)
             for page in self.inodes.pages()
             if page.requested_at <= until + CLOCK_LEAD
-        ]
+        )
 
     def _inode_of_directory(self, prefix: str) -> int:
         return ROOT if prefix == self.root else self.parent_inode(f"{prefix}_/")
@@ -366,7 +366,7 @@ def build_tree(
         location.bucket,
         store,
         nursery,
-        *_directories(config.metadata_limit, references, ttl, strict_clock),
+        *_directories(config.metadata_limit, references, inodes, ttl, strict_clock),
         ttl=ttl,
         clock=strict_clock,
         no_prefetch=no_prefetch,
@@ -380,12 +380,16 @@ def build_tree(
 
 
 def _directories(
-    limit: int, references: KernelReferences, ttl: TtlPolicy, clock: StrictClock
+    limit: int,
+    references: KernelReferences,
+    inodes: InodeTable,
+    ttl: TtlPolicy,
+    clock: StrictClock,
 ) -> tuple[DirectoryLru, Invalidations]:
     lifetime = ttl.usable_for(LOOKUP_TO_OPEN)
     invalidations = Invalidations(ttl.invalidate_before, clock.now, lifetime)
     on_evicted, on_replaced = references.on_evicted, references.on_replaced
-    return DirectoryLru(limit, invalidations, on_evicted, on_replaced), invalidations
+    return DirectoryLru(limit, invalidations, on_evicted, on_replaced, inodes), invalidations
 
 
 def _head_max(location: StoreConfig) -> int:

@@ -47,6 +47,17 @@ def _dentries(count: int) -> object:
     return directory
 
 
+def _packed(count: int) -> object:
+    inodes = InodeTable()
+    for number in range(count):
+        listing = DirectoryListing("bucket", f"{number:020}/", 0.0, order)
+        listing.fill([Entry(b"a", 1, 1, f"{number:032x}")], 0)
+        directory = DirectoryState(("bucket", listing.prefix), invalidations)
+        directory.scan = ListingScan(listing, None)
+        assert inodes.packed.add(directory, number)
+    return inodes
+
+
 def _references(count: int) -> object:
     table, page = InodeTable(), _page(count)
     for index in range(count):
@@ -86,8 +97,20 @@ entry = weights.COLUMNS + weights.INODE
         (weights.PENDING_ENTRY, _pending),
         (weights.DIRECTORY + 21, _directories),
         (weights.DENTRY, _dentries),
+        (weights.PACKED + 40 + 21 + 39, _packed),
     ],
-    ids=["page", "entry", "etag", "inode", "scan", "listing", "pending", "directory", "dentry"],
+    ids=[
+        "page",
+        "entry",
+        "etag",
+        "inode",
+        "scan",
+        "listing",
+        "pending",
+        "directory",
+        "dentry",
+        "packed",
+    ],
 )
 def test_a_weight_covers_the_memory_and_at_most_twice_of_it(
     weight: int, make: Callable[[int], object]

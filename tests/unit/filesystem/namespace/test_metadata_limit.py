@@ -1,8 +1,12 @@
-"""A walk through very many small directories takes little more memory than the limit."""
+"""A walk through very many small directories takes little memory a name, and keeps to the limit."""
 
 import gc
+import sys
 import tracemalloc
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
+import pytest
 import trio
 from trio.testing import MockClock
 
@@ -13,6 +17,7 @@ from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import OpenDirectories
 from s3mount.filesystem.handles.open_files import OpenFiles
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace import directory_lru
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.number_lookup import NumberLookup
 from s3mount.filesystem.namespace.tree import build_tree
@@ -21,14 +26,21 @@ from s3mount.s3.object_store import OnToken, RequestPriority
 from tests.fakes.unasked_store import UnaskedStore
 from tests.property.filesystem_factory import UncachedBlocks
 
-TOPS = 15
+TOPS = 3
 DIRECTORIES = 1000  # in each of them
-LIMIT = 4 << 20
-SLACK = 12 << 20  # pages in flight, and the walker's own lists; without a limit, 36 MiB in all
+NAMES = 6000  # files in all, if memory is counted by the name
+PAGE = 1000
+UNPACKED = 16  # directories that are not packed, so that those that are outweigh them
+LIMIT = 1 << 19
+SLACK = 6 << 20  # pages in flight, and the walker's own lists; unpacked it is 7 MiB in all
 
 
 class ManyDirectories(UnaskedStore):
-    """`TOPS` directories of `DIRECTORIES` directories of one file each, by arithmetic."""
+    """*tops* directories of `DIRECTORIES` directories of *files* files each, by arithmetic."""
+
+    def __init__(self, tops: int, files: int) -> None:
+        self._tops = tops
+        self._files = files
 
     async def list_page(
         self,
@@ -41,35 +53,37 @@ class ManyDirectories(UnaskedStore):
         if query.delimiter == "":
             return self._keys(query)
         if not parts:
-            return ListPage([], [f"{top:02}/" for top in range(TOPS)], None)
+            return ListPage([], [f"{top:02}/" for top in range(self._tops)], None)
         if len(parts) == 1:
             return ListPage(
                 [], [f"{query.prefix}{number:04}/" for number in range(DIRECTORIES)], None
             )
-        return ListPage([self._listed(int(parts[0]), int(parts[1]))], [], None)
+        first = (int(parts[0]) * DIRECTORIES + int(parts[1])) * self._files
+        return ListPage([self._listed(first + at) for at in range(self._files)], [], None)
 
     async def head(self, key: str, reason: Reason = Reason.LOOKUP) -> ObjectStat:  # noqa: ARG002
         await trio.lowlevel.checkpoint()
         raise NotFound("no such key", key=key)
 
     def _keys(self, query: ListQuery) -> ListPage:
-        """An undelimited page: what is left of one top directory, or the next."""
+        """An undelimited page of what is left of one top directory."""
         top, _, rest = (query.start_after or query.prefix).partition("/")
-        at = (
-            int(query.token)
-            if query.token
-            else int(top or 0) * DIRECTORIES + int(rest.strip("/") or 0)
-        )
-        stop = (at // DIRECTORIES + 1) * DIRECTORIES
-        objects = [self._listed(*divmod(number, DIRECTORIES)) for number in range(at, stop)]
-        is_last = stop == TOPS * DIRECTORIES or query.prefix != ""
+        first = int(top or 0) * DIRECTORIES + int(rest.strip("/") or 0)
+        at = int(query.token) if query.token else first * self._files
+        end = (at // (DIRECTORIES * self._files) + 1) * DIRECTORIES * self._files
+        stop = min(at + PAGE, end)
+        is_last = stop == end and (stop == self._count or query.prefix != "")
+        objects = [self._listed(number) for number in range(at, stop)]
         return ListPage(objects, [], None if is_last else str(stop))
 
-    @staticmethod
-    def _listed(top: int, number: int) -> ListedObject:
-        return ListedObject(
-            f"{top:02}/{number:04}/file", 1, 0, f"{top * DIRECTORIES + number:032x}"
-        )
+    @property
+    def _count(self) -> int:
+        return self._tops * DIRECTORIES * self._files
+
+    def _listed(self, number: int) -> ListedObject:
+        directory, file = divmod(number, self._files)
+        top, directory = divmod(directory, DIRECTORIES)
+        return ListedObject(f"{top:02}/{directory:04}/file-{file:02}", 1, 0, f"{number:032x}")
 
 
 class ForgetfulKernel:
@@ -94,6 +108,12 @@ class ForgetfulKernel:
     def expire_attributes(self, inode: int) -> None: ...
 
 
+class LastingKernel(ForgetfulKernel):
+    """Forgets nothing, and takes no memory of its own."""
+
+    def hold(self, inode: int) -> None: ...
+
+
 async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> int:
     """Walk everything below *inode*; the number of its files."""
     kernel.in_use.add(inode)
@@ -116,11 +136,12 @@ async def find(filesystem: FileSystem, kernel: ForgetfulKernel, inode: int) -> i
     return files
 
 
-async def test_a_walk_through_many_small_directories_stays_near_the_limit(
-    autojump_clock: MockClock,  # noqa: ARG001 - a busy machine must not look like a slow store
-) -> None:
-    store, kernel = ManyDirectories(), ForgetfulKernel()
-    config = TreeConfig(uid=0, gid=0, metadata_limit=LIMIT, metadata_ttl=3600.0)
+@asynccontextmanager
+async def mounted(
+    store: ManyDirectories, kernel: ForgetfulKernel, limit: int
+) -> AsyncIterator[None]:
+    """A file system of *store* under *kernel*."""
+    config = TreeConfig(uid=0, gid=0, metadata_limit=limit, metadata_ttl=3600.0)
     async with trio.open_nursery() as nursery:
         tree = build_tree(
             store,
@@ -139,14 +160,49 @@ async def test_a_walk_through_many_small_directories_stays_near_the_limit(
         )
         gc.collect()
         tracemalloc.start()
+        try:
+            yield
+        finally:
+            tracemalloc.stop()
+            nursery.cancel_scope.cancel()
+
+
+@pytest.fixture(autouse=True)
+def _few_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory_lru, "UNPACKED_MAX", UNPACKED)
+
+
+async def test_a_walk_through_many_small_directories_stays_near_the_limit(
+    autojump_clock: MockClock,  # noqa: ARG001 - a busy machine must not look like a slow store
+) -> None:
+    kernel = ForgetfulKernel()
+    async with mounted(ManyDirectories(TOPS, 1), kernel, LIMIT):
         files = await find(kernel.filesystem, kernel, ROOT)
         _, peak = tracemalloc.get_traced_memory()
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
-        tracemalloc.stop()
-        nursery.cancel_scope.cancel()
 
     assert files == TOPS * DIRECTORIES
-    assert tree.cache.directories.weight <= LIMIT
+    assert kernel.filesystem.tree.cache.directories.weight <= LIMIT
     assert held <= LIMIT + SLACK / 6
     assert peak <= LIMIT + SLACK
+
+
+@pytest.mark.parametrize(("files", "most"), [(1, 300), (10, 200), (100, 200)])
+async def test_a_name_takes_little_memory_however_many_are_in_a_directory(
+    autojump_clock: MockClock,  # noqa: ARG001
+    files: int,
+    most: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "DIRECTORIES", NAMES // files)
+    kernel = LastingKernel()
+    async with mounted(ManyDirectories(1, files), kernel, 1 << 40):
+        before, _ = tracemalloc.get_traced_memory()
+        assert await find(kernel.filesystem, kernel, ROOT) == NAMES
+        gc.collect()
+        held, _ = tracemalloc.get_traced_memory()
+
+    tree = kernel.filesystem.tree
+    assert (held - before) / len(tree.inodes) <= most
+    assert 0.9 <= tree.cache.directories.weight / (held - before) <= 1.1

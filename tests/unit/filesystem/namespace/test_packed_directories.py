@@ -1,0 +1,210 @@
+"""Directories that are not in use are packed, and nothing of them is lost."""
+
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from s3mount.filesystem.listing.directory_listing import DirectoryListing
+from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.listing.listing_scan import ListingScan
+from s3mount.filesystem.namespace import directory_lru
+from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
+from s3mount.filesystem.namespace.directory_lru import DirectoryLru
+from s3mount.filesystem.namespace.inode_table import InodeTable
+from s3mount.s3.model import ObjectStat
+from tests.unit.filesystem.evidence import never_expiring, proven
+
+UNPACKED = 2
+ORDER = proven()
+
+
+@pytest.fixture(autouse=True)
+def _few_unpacked(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(directory_lru, "UNPACKED_MAX", UNPACKED)
+    return iter(())
+
+
+class Cache:
+    """Directories of two files each, and an inode table; the kernel drops what is evicted."""
+
+    def __init__(self, limit: int = 1 << 30) -> None:
+        self.inodes = InodeTable()
+        self.evicted: list[tuple[int, list[bytes]]] = []
+        self.directories = DirectoryLru(
+            limit, never_expiring(), self._on_evicted, lambda _: None, self.inodes
+        )
+
+    def _on_evicted(self, inode: int, pages: Sequence[EntryPage]) -> None:
+        for page in pages:
+            if page.reference_count:
+                self.evicted.append((inode, [page.name(at) for at in range(len(page))]))
+
+    def put(self, prefix: str, inode: int = 5) -> DirectoryState:
+        listing = DirectoryListing("bucket", prefix, 1.5, ORDER)
+        entries = [Entry(name, 7, 8, f"{at:032x}") for at, name in enumerate((b"a", b"b"))]
+        listing.fill(entries, 0)
+        directory = self.directories.put_scan(("bucket", prefix), ListingScan(listing, None))
+        directory.inode = inode
+        return directory
+
+    def refer(self, directory: DirectoryState) -> list[int]:
+        """References to all entries, as READDIRPLUS takes them."""
+        assert directory.listing is not None
+        self.directories.note_reference(directory)
+        [page] = directory.known_pages()
+        return [self.inodes.add_reference(page, at) for at in range(len(page))]
+
+    def push_out(self) -> None:
+        """Use so many others that those before are packed, if they can be."""
+        for number in range(UNPACKED):
+            self.put(f"other-{number}/")
+
+    def get(self, prefix: str) -> DirectoryState | None:
+        return self.directories.get(("bucket", prefix))
+
+    def is_packed(self, prefix: str) -> bool:
+        return self.inodes.packed.find(("bucket", prefix)) is not None
+
+
+def _stat_of(page: EntryPage) -> ObjectStat:
+    return ObjectStat(page.version(0), 9)
+
+
+def test_a_directory_that_is_used_least_recently_is_packed_and_weighs_little() -> None:
+    cache = Cache()
+    cache.put("d/")
+    weight = cache.directories.weight
+    cache.push_out()
+
+    assert cache.is_packed("d/")
+    assert cache.inodes.packed.weight < weight / 5
+    assert cache.directories.directory_count == 1 + UNPACKED
+    assert cache.directories.entry_count == 2 * (1 + UNPACKED)
+    assert cache.directories.has(("bucket", "d/"))
+
+
+def test_a_look_at_a_packed_directory_unpacks_it() -> None:
+    cache = Cache()
+    cache.put("d/", inode=12)
+    cache.push_out()
+
+    directory = cache.get("d/")
+
+    assert directory is not None
+    assert directory.inode == 12
+    assert not cache.is_packed("d/")
+    assert directory.get(b"b") is not None
+    assert cache.get("e/") is None
+
+
+def test_an_inode_of_a_packed_directory_is_the_entry_that_it_was() -> None:
+    cache = Cache()
+    inodes = cache.refer(cache.put("d/"))
+    cache.inodes.add_reference(*cache.inodes.resolve(inodes[0]))
+    cache.inodes.mark_read(inodes[1])
+    cache.push_out()
+    assert cache.is_packed("d/")
+
+    page, at = cache.inodes.resolve(inodes[1])
+
+    assert (page.prefix, page.name(at), page.reference_count) == ("d/", b"b", 2)
+    assert cache.inodes.was_read(inodes[1])
+    directory = cache.get("d/")
+    assert directory is not None
+    assert [page] == list(directory.known_pages())
+    assert inodes == [cache.inodes.add_reference(page, index) for index in range(2)]
+    cache.inodes.forget(inodes[0], 3)
+    cache.inodes.forget(inodes[1], 2)
+    assert (len(cache.inodes), page.reference_count) == (0, 0)
+
+
+def test_references_that_the_kernel_forgets_of_a_packed_directory_are_forgotten() -> None:
+    cache = Cache()
+    inodes = cache.refer(cache.put("d/"))
+    cache.push_out()
+
+    cache.inodes.forget(inodes[0], 1)
+
+    assert cache.inodes.get(inodes[0]) is None
+    assert cache.is_packed("d/")
+    page, at = cache.inodes.resolve(inodes[1])
+    assert (page.name(at), page.reference_count) == (b"b", 1)
+
+
+def test_a_packed_directory_that_is_evicted_is_given_back_by_the_kernel() -> None:
+    cache = Cache()
+    inodes = cache.refer(cache.put("d/", inode=12))
+    cache.push_out()
+
+    cache.directories.evict(("bucket", "d/"))
+
+    assert cache.evicted == [(12, [b"a", b"b"])]
+    assert cache.get("d/") is None
+    assert [page.prefix for page in cache.inodes.pages()] == ["d/"]
+    assert cache.inodes.packed.weight == 0
+    for inode in inodes:
+        cache.inodes.forget(inode, 1)
+    assert list(cache.inodes.pages()) == []
+    assert cache.inodes.packed.numbers() == []
+
+
+def test_an_evicted_packed_directory_leaves_its_entries_to_the_kernel_until_it_forgets() -> None:
+    cache = Cache()
+    inodes = cache.refer(cache.put("d/"))
+    cache.push_out()
+    cache.directories.clear()
+
+    page, at = cache.inodes.resolve(inodes[0])
+
+    assert (page.name(at), page.reference_count) == (b"a", 2)
+    assert cache.directories.weight == 0
+
+
+def test_the_least_recently_used_goes_first_whether_it_is_packed_or_not() -> None:
+    cache = Cache()
+    cache.put("packed/")
+    cache.directories.put_dentry(cache.put("looked-up/"), b"x", CachedDentry(2.0, None))
+    cache.put("packed-later/")
+    cache.push_out()
+    assert cache.is_packed("packed/")
+    assert not cache.is_packed("looked-up/")
+
+    names = ("packed/", "looked-up/", "packed-later/")
+    left = []
+    for _ in names:
+        cache.directories._evict(cache.directories.weight - 1)
+        left.append([name for name in names if _has(cache, name)])
+
+    assert left == [["looked-up/", "packed-later/"], ["packed-later/"], []]
+
+
+def _has(cache: Cache, prefix: str) -> bool:
+    return cache.directories.has(("bucket", prefix))
+
+
+def test_a_subtree_is_dropped_with_what_is_packed_in_it() -> None:
+    cache = Cache()
+    cache.put("d/")
+    cache.put("d/e/")
+    cache.put("f/")
+    cache.push_out()
+
+    assert cache.directories.forget_below("d/") == 4
+    assert [_has(cache, prefix) for prefix in ("d/", "d/e/", "f/")] == [False, False, True]
+
+
+def test_what_has_more_than_can_be_packed_stays_as_it_is() -> None:
+    cache = Cache()
+    cache.directories.put_dentry(cache.put("looked-up/"), b"x", CachedDentry(2.0, None))
+    read, corrected = cache.put("read/").listing, cache.put("corrected/")
+    assert read is not None
+    cache.directories.acquire(read)
+    [page] = corrected.known_pages()
+    page.correct(0, _stat_of(page))
+    cache.push_out()
+
+    assert cache.inodes.packed.count == 0
+    cache.directories.release(read)
+    assert cache.get("looked-up/") is not None
+    assert cache.get("read/") is not None
+    assert cache.get("corrected/") is corrected
