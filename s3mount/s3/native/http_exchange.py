@@ -209,7 +209,8 @@ class HttpExchange:
         if record is None:
             return
         is_cancelled = exc is not None and self.cancel_token.is_cancelled
-        if isinstance(exc, StaleConnectionError) and not is_cancelled:
+        is_repeated = isinstance(exc, StaleConnectionError | SilentConnectionError)
+        if is_repeated and not is_cancelled:
             self.log.end_repeated(record)
         else:
             self.log.end(record, response, exc, is_cancelled=is_cancelled)
