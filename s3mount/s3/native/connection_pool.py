@@ -131,11 +131,11 @@ class ConnectionPool:
             self._register(waitable)
             cancel_token.attach(waitable.shut_down)
 
-        self.silent_connections.begin_silence()
+        silence = self.silent_connections.begin_silence()
         try:
             stream = self._connect(deadline, on_wait)
         finally:
-            self.silent_connections.end_silence(is_proven=False)
+            self.silent_connections.end_silence(silence, is_proven=False)
             cancel_token.detach()
         try:
             stream.end_opening()
