@@ -3,7 +3,7 @@
 A request is counted when it is sent over a connection: retries, hedges, redirects that are
 followed, and the bucket check are requests like all others. So the counts equal, kind by kind, what
 a relay in front of the store counts. A request that is sent again, since the peer had closed its
-kept-alive connection, counts twice.
+kept-alive connection, or left its new one silent, counts twice.
 
 Invariants:
 

@@ -18,6 +18,8 @@ Invariants:
 """
 
 import threading
+import time
+from collections.abc import Callable
 from typing import Final
 
 PATIENCE_MIN: Final = 1.0  # seconds
@@ -26,24 +28,28 @@ DOUBTS_MAX: Final = 5  # then a request waits for half a minute, as for any resp
 TRIALS: Final = 2
 LATE_MIN: Final = 0.15  # seconds; of a request that is cancelled: less than hedges wait
 CANCELLED_MIN: Final = 2
+STALLED_MIN: Final = 0.05  # seconds of silence with which no more connections are opened
+STALLED_FACTOR: Final = 2.0  # times the slowest of the latest responses
 DECAY: Final = 0.98  # of the slowest response, with each other one
 
 
 class SilentConnections:
     """The silent connections of a mount, and what they tell. Thread-safe.
 
-    *silent* is how many there are. *limits_found* counts the evidence of a limit of connections,
-    and *responsive* is how many connections were proven at the latest one.
+    *limits_found* counts the evidence of a limit of connections, and *responsive* is how many
+    connections were proven at the latest one. *clock* is monotonic.
     """
 
-    def __init__(self) -> None:
-        self.silent = 0
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.limits_found = 0
         self.responsive = 0
         self._slowest = 0.0  # of the latest responses; a lost update does no harm
-        # under the lock: moves in vain; moves in flight, and how many there may be; requests that
-        # were cancelled over silent connections since another one was proven
+        # under the lock: when each silence began, the oldest first; moves in vain; moves in flight,
+        # and how many there may be; requests that were cancelled over silent connections since
+        # another one was proven
         self._lock = threading.Lock()
+        self._silences: dict[object, float] = {}
         self._doubts = 0
         self._moves = 0
         self._moves_max = TRIALS
@@ -59,15 +65,26 @@ class SilentConnections:
         """Account for a response *seconds* after its request."""
         self._slowest = max(seconds, self._slowest * DECAY)
 
-    def begin_silence(self) -> None:
-        """Account for a new connection; `end_silence` follows."""
+    @property
+    def is_stalled(self) -> bool:
+        """Whether a connection is silent for longer than usual, though not for long yet."""
+        if not self._silences:
+            return False
+        late = self._clock() - max(STALLED_MIN, STALLED_FACTOR * self._slowest)
         with self._lock:
-            self.silent += 1
+            return next(iter(self._silences.values()), late) < late
 
-    def end_silence(self, *, is_proven: bool) -> None:
+    def begin_silence(self) -> object:
+        """Account for a new connection; `end_silence` follows, with what is returned."""
+        silence = object()
+        with self._lock:
+            self._silences[silence] = self._clock()
+        return silence
+
+    def end_silence(self, silence: object, *, is_proven: bool) -> None:
         """Account for the end of a silence: by a response, or by the end of the connection."""
         with self._lock:
-            self.silent -= 1
+            del self._silences[silence]
             if is_proven:
                 self._cancelled = 0
 

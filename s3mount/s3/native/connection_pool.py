@@ -82,17 +82,13 @@ class ConnectionPool:
 
     def acquire_proven(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return a proven connection, once one is idle; or a new one, if one was closed instead."""
-        while (connection := self.acquire_idle(deadline)) is not None:
-            if connection.is_proven:
-                return connection
-            self.discard(connection)
         waiter = _Waiter()
-        with self._lock:
-            if self._proven and not self._is_closed:
-                self._waiters.append(waiter)
-                self._waitables.add(waiter)
-            else:
-                waiter.shut_down()
+        while not self._add_waiter(waiter):
+            connection = self.acquire_idle(deadline)
+            if connection is not None and connection.is_proven:
+                return connection
+            if connection is not None:
+                self.discard(connection)
         try:
             cancel_token.attach(waiter.shut_down)
             is_awake = waiter.wait(self.header_deadline(deadline) - self._clock())
@@ -135,11 +131,11 @@ class ConnectionPool:
             self._register(waitable)
             cancel_token.attach(waitable.shut_down)
 
-        self.silent_connections.begin_silence()
+        silence = self.silent_connections.begin_silence()
         try:
             stream = self._connect(deadline, on_wait)
         finally:
-            self.silent_connections.end_silence(is_proven=False)
+            self.silent_connections.end_silence(silence, is_proven=False)
             cancel_token.detach()
         try:
             stream.end_opening()
@@ -245,6 +241,18 @@ class ConnectionPool:
             if not is_reusable:
                 self.discard(connection)
         return is_reusable
+
+    def _add_waiter(self, waiter: "_Waiter") -> bool:
+        """Let *waiter* wait, if there is anything to wait for; False if a connection is idle."""
+        with self._lock:
+            if any(each.is_proven for _, each in self._idle):
+                return False
+            if self._proven and not self._is_closed:
+                self._waiters.append(waiter)
+                self._waitables.add(waiter)
+            else:
+                waiter.shut_down()
+            return True
 
     def _remove_waiter(self, waiter: "_Waiter") -> Connection | None:
         """Let *waiter* wait no longer; return what it was handed."""

@@ -145,14 +145,14 @@ class HttpExchange:
     def _receive_first_header(self, connection: Connection, message: bytes | None) -> Response:
         """As `_receive_header`; SilentConnectionError if the request is to be moved."""
         silent_connections, began = self.pool.silent_connections, self.pool.now()
-        silent_connections.begin_silence()
+        silence = silent_connections.begin_silence()
         try:
             response = self._exchange(
                 connection, message, partial(self._wait_patiently, connection, began)
             )
             self.pool.prove(connection)
         finally:
-            silent_connections.end_silence(is_proven=connection.is_proven)
+            silent_connections.end_silence(silence, is_proven=connection.is_proven)
             seconds = self.pool.now() - began
             if self.cancel_token.is_cancelled and not connection.has_begun:
                 silent_connections.record_cancelled(seconds, self.pool.proven_count)
@@ -209,7 +209,8 @@ class HttpExchange:
         if record is None:
             return
         is_cancelled = exc is not None and self.cancel_token.is_cancelled
-        if isinstance(exc, StaleConnectionError) and not is_cancelled:
+        is_repeated = isinstance(exc, StaleConnectionError | SilentConnectionError)
+        if is_repeated and not is_cancelled:
             self.log.end_repeated(record)
         else:
             self.log.end(record, response, exc, is_cancelled=is_cancelled)

@@ -22,8 +22,7 @@ stores serve a fixed number of connections, and leave requests over others witho
 request that times out lowers it to where it began, for PAUSE_MIN successes, the next time for twice
 as many; as many successes after a pause halve the next one. A request that left a silent connection
 for a proven one lowers it to as many as are proven, for SILENCE_PAUSE_MIN successes, by the same
-rule. The limit does not rise while more than SILENT_MAX connections are silent, or, once such a
-limit was found, while any is.
+rule. The limit does not rise while a connection is silent for longer than responses usually take.
 
 A mount of one bucket has one limiter, for all its requests. The limiters of several buckets share
 permits as well: see `bucket_limiter`.
@@ -44,7 +43,6 @@ START = 32  # requests at least that may be in flight from the start
 USED_MIN = 0.75  # such a part of the limit is in use before it rises further
 PAUSE_MIN = 10_000  # successes
 SILENCE_PAUSE_MIN = 1_000  # successes; such a stall is a second, and no timeout
-SILENT_MAX = 2  # new connections without a response
 RESERVE = 8  # one of so many permits is kept from prefetch, and from each of several buckets
 
 
@@ -73,11 +71,13 @@ class AimdLimit:
         """Whether throttling has lowered it, and successes have not raised it again yet."""
         return self._allowed < self._highest
 
-    def on_success(self, in_flight: float = math.inf, silent: int = 0) -> None:
-        """Account for a response, to one of *in_flight* requests; *silent* connections are new."""
+    def on_success(self, in_flight: float = math.inf, *, is_stalled: bool = False) -> None:
+        """Account for a response, to one of *in_flight* requests.
+
+        *is_stalled*: a new connection is silent.
+        """
         is_paused = self._pause.on_success() | self._silence_pause.on_success()
-        is_silent = silent > (0 if self._silence_pause.has_begun else SILENT_MAX)
-        may_rise = in_flight >= USED_MIN * self._allowed and not is_paused and not is_silent
+        may_rise = in_flight >= USED_MIN * self._allowed and not is_paused and not is_stalled
         most = float(self._limit) if may_rise else self._highest
         self._allowed = min(most, self._allowed + 1 / self._allowed)
         self._highest = max(self._highest, self._allowed)
@@ -112,11 +112,9 @@ class _Pause:
         self._next = least
         self._left = 0
         self._since = 0  # successes since it ended
-        self.has_begun = False
 
     def begin(self) -> None:
         """Begin a pause, unless there is one: what follows a failure is one failure."""
-        self.has_begun = True
         if self._left:
             return
         self._left, self._since = self._next, 0
@@ -256,7 +254,7 @@ class Limiter:
             self._limits_found = silent_connections.limits_found
             self.aimd.on_silence(silent_connections.responsive)
         # with the one that has just ended
-        self.aimd.on_success(self.held + 1, silent_connections.silent)
+        self.aimd.on_success(self.held + 1, is_stalled=silent_connections.is_stalled)
         self._admit()
 
     def on_throttle(self, round_: int, *, is_timeout: bool = False) -> None:

@@ -41,24 +41,22 @@ def test_more_requests_move_after_each_confirmed_move_and_few_after_one_in_vain(
 def test_a_slow_store_gets_few_requests_twice(steps: list[str]) -> None:
     """Each move in vain doubles the patience, and none is in flight for ever."""
     connections = SilentConnections()
-    moves = silent = 0
+    moves = 0
+    silences: list[object] = []
     for step in steps:
         before = connections.patience
         if step == "move":
             moves += connections.begin_move(before)
         elif step == "open":
-            connections.begin_silence()
-            silent += 1
-        elif step == "prove" and silent:
-            connections.end_silence(is_proven=True)
-            silent -= 1
+            silences.append(connections.begin_silence())
+        elif step == "prove" and silences:
+            connections.end_silence(silences.pop(), is_proven=True)
         elif moves:
             seconds = {"cancel": None, "confirm": 0.1, "vain": before}.get(step)
             connections.end_move(before, seconds, responsive=3)
             moves -= 1
             if step == "vain":
                 assert connections.patience in (2 * before, PATIENCE_MIN * 32)
-        assert connections.silent == silent
         assert connections.patience >= PATIENCE_MIN
     assert moves <= TRIALS or connections.limits_found
 
@@ -79,7 +77,23 @@ def test_a_new_connection_with_a_response_refutes_cancelled_reads() -> None:
 
     for _ in range(5):
         connections.record_cancelled(0.6, responsive=5)
-        connections.begin_silence()
-        connections.end_silence(is_proven=True)
+        connections.end_silence(connections.begin_silence(), is_proven=True)
 
     assert not connections.limits_found
+
+
+def test_new_connections_that_respond_as_usual_stall_nothing() -> None:
+    """A store that closes each connection has as many silent ones as there are requests."""
+    now = 0.0
+    connections = SilentConnections(clock=lambda: now)
+    connections.record_response(0.2)
+    silences = [connections.begin_silence() for _ in range(40)]
+
+    now = 0.3
+    assert not connections.is_stalled
+    now = 0.5
+    assert connections.is_stalled
+
+    for silence in silences:
+        connections.end_silence(silence, is_proven=True)
+    assert not connections.is_stalled

@@ -18,6 +18,7 @@ from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import Priority
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.silent_connections import SilentConnections
 from tests.unit.s3.saturated_server import SaturatedServer, saturated, slice_of
 from tests.unit.s3.scripted_server import store_at
@@ -30,10 +31,11 @@ TIMEOUT = 60.0
 
 @contextmanager
 def store_of(server: SaturatedServer, connections: int, **changes: object) -> Iterator[RemoteStore]:
-    """A store as a mount makes it, within its event loop."""
-    silent_connections = SilentConnections()
+    """A store as a mount makes it, within its event loop. No request is to have failed."""
+    silent_connections, requests = SilentConnections(), RequestLog()
     transport = NativeTransport(
         store_at(server.port, idle_timeout=30.0, **changes),
+        requests,
         connections=connections,
         silent_connections=silent_connections,
     )
@@ -45,6 +47,7 @@ def store_of(server: SaturatedServer, connections: int, **changes: object) -> It
     )
     try:
         yield store
+        assert requests.errors() == []
     finally:
         store.close()
 

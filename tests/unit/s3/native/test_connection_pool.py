@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s3mount.s3.native.connection import Connection
 from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.tcp_connect import OnWait
@@ -40,6 +41,30 @@ def test_a_waiting_request_gets_the_next_connection_before_all_others() -> None:
     assert pool.acquire_idle(FAR) is None
     thread.join()
     assert found == [held]
+
+
+def test_a_connection_that_is_released_while_a_request_looks_for_one_is_not_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pool = new_pool()
+    held = [pool.open(FAR, CancelToken()) for _ in range(2)]
+    pool.prove(held[0])
+    pool.release(held[0])
+    pool.prove(held[1])
+    acquire_idle = pool.acquire_idle
+
+    def acquire_and_release(deadline: float) -> Connection | None:
+        """Another request takes the idle connection, and the next one is released."""
+        taken = acquire_idle(deadline)
+        if held:
+            pool.release(held.pop())
+            held.clear()
+            return None
+        return taken
+
+    monkeypatch.setattr(pool, "acquire_idle", acquire_and_release)
+
+    assert pool.acquire_proven(FAR, CancelToken()).is_proven
 
 
 def test_a_request_waits_for_no_connection_that_nobody_has() -> None:

@@ -11,7 +11,6 @@ from s3mount.s3.scheduling.limiter import (
     PAUSE_MIN,
     RESERVE,
     SILENCE_PAUSE_MIN,
-    SILENT_MAX,
     START,
     AimdLimit,
     Limiter,
@@ -412,11 +411,11 @@ def test_the_limit_does_not_rise_while_new_connections_are_silent() -> None:
     aimd = AimdLimit(96)
 
     for _ in range(10_000):
-        aimd.on_success(silent=SILENT_MAX + 1)
+        aimd.on_success(is_stalled=True)
     assert aimd.allowed == START
 
     for _ in range(96 * 96):
-        aimd.on_success(silent=SILENT_MAX)
+        aimd.on_success()
     assert aimd.allowed == 96
 
 
