@@ -12,7 +12,7 @@ def test_the_line_has_size_hits_evictions_and_damage() -> None:
     )
 
 
-def test_a_disk_that_is_bypassed_or_does_not_respond_is_said() -> None:
+def test_top_says_that_a_disk_is_bypassed_or_does_not_respond() -> None:
     silent = dict.fromkeys(("used", "evictions", "bad"))
 
     drawn = Text.assemble(*disk_summary({**DISK, **silent, "bypassed": True})).plain

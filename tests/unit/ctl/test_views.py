@@ -93,7 +93,7 @@ def test_what_was_served_beyond_its_lifetime_is_said() -> None:
     assert "Stale" not in _drawn(view({**STATUS, "stale": {"answers": 0, "seconds": 0.0}}, 0.0))
 
 
-def test_a_disk_that_is_bypassed_or_does_not_respond_is_said() -> None:
+def test_the_status_says_that_a_disk_is_bypassed_or_does_not_respond() -> None:
     silent = dict.fromkeys(("used", "pinned", "objects", "evictions", "bad"))
     drawn = _drawn(view({**STATUS, "disk": {**DISK, **silent, "bypassed": True}}, 0.0))
 

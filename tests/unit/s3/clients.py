@@ -72,6 +72,9 @@ def client(
         yield operations, server
 
 
+AT_ONCE = 5.0  # seconds, for a busy machine: what else could end a request takes ten or more
+
+
 def soon(seconds: float = 10) -> float:
     return time.monotonic() + seconds
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from s3mount.s3 import tcp_connect
 from s3mount.s3.tcp_connect import Address, TcpConnector, Waitable, interleaved, resolve_name
-from tests.unit.s3.clients import TRANSPORTS, operations_over, soon
+from tests.unit.s3.clients import AT_ONCE, TRANSPORTS, operations_over, soon
 from tests.unit.s3.scripted_server import head, says, scripted
 
 
@@ -125,7 +125,7 @@ def test_an_opening_ends_by_its_deadline(names: list[Address]) -> None:
         with pytest.raises(TimeoutError):
             connected(TcpConnector(), 0.6)
 
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < AT_ONCE
 
 
 def test_the_last_failure_is_that_of_the_opening(names: list[Address]) -> None:
@@ -153,9 +153,9 @@ def test_an_opening_that_is_shut_down_ends_at_once(names: list[Address]) -> None
 
         begun = time.monotonic()
         with pytest.raises(ConnectionAbortedError):
-            TcpConnector().connect("name", 80, begun + 5, on_wait)
+            TcpConnector().connect("name", 80, begun + 30, on_wait)
 
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < AT_ONCE
         timers[0].join()
 
 
@@ -175,7 +175,7 @@ def test_each_transport_passes_over_a_dead_address(transport: str, names: list[A
             begun = time.monotonic()
             operations.head("key", deadline=soon())
 
-        assert time.monotonic() - begun < 1.5
+        assert time.monotonic() - begun < AT_ONCE
 
 
 families = st.sampled_from([socket.AF_INET, socket.AF_INET6])

@@ -23,7 +23,7 @@ from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.tcp_connect import Address
 from s3mount.s3.transport import Retryable, StoreRequest
-from tests.unit.s3.clients import TRANSPORTS, operations_over, read, read_nowait, soon
+from tests.unit.s3.clients import AT_ONCE, TRANSPORTS, operations_over, read, read_nowait, soon
 from tests.unit.s3.native.test_tls import Authority, authority
 from tests.unit.s3.scripted_server import (
     Line,
@@ -343,7 +343,7 @@ def test_a_cancelled_request_is_followed_no_further(transport: str, when: str) -
         with pytest.raises((Retryable, RequestCancelledError)):
             read(operations, VERSION, RANGE, cancel_token=token)
 
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < AT_ONCE
 
 
 def test_the_deadline_holds_at_another_host(transport: str) -> None:
@@ -355,7 +355,7 @@ def test_the_deadline_holds_at_another_host(transport: str) -> None:
         with pytest.raises(Retryable, match="in time"):
             read(operations, VERSION, RANGE, deadline=begun + 0.5)
 
-        assert time.monotonic() - begun < 2
+        assert time.monotonic() - begun < AT_ONCE
 
 
 def test_closing_wakes_who_waits_at_another_host(transport: str) -> None:
@@ -369,7 +369,7 @@ def test_closing_wakes_who_waits_at_another_host(transport: str) -> None:
         with pytest.raises(Retryable):
             read(operations, VERSION, RANGE)
 
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < AT_ONCE
 
 
 def test_a_redirect_goes_through_the_proxy_of_its_url(monkeypatch: pytest.MonkeyPatch) -> None:
