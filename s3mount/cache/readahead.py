@@ -107,10 +107,9 @@ class Readahead:
         if target < stream.next_stop or stream.frontier >= self._size:
             return ()
         if stream.frontier < stream.position:  # it skipped, over bytes that are ready
-            # by whole blocks, as all that is fetched: a disk keeps whole extents only
-            block = self._sizes.block
-            frontier = max(stream.frontier, stream.position // block * block)
-            stream.origin = stream.frontier = frontier
+            # from the end of a block on, as after a fetch: what is fetched after a remount is what
+            # was fetched before it, in whole extents of a disk cache
+            stream.origin = stream.frontier = align_stop(stream.position, self._size, self._sizes)
         return self._extend(stream, target, share)
 
     def demand(

@@ -345,6 +345,25 @@ def test_what_is_ahead_of_a_reader_that_has_skipped_begins_and_ends_with_blocks(
     assert all(each.start % SIZES.block == each.stop % SIZES.block == 0 for each in ranges)
 
 
+@pytest.mark.parametrize("is_hit", [False, True])
+def test_a_skip_over_ready_bytes_fetches_no_more_ahead_than_one_that_missed(
+    *, is_hit: bool
+) -> None:
+    """A remount fetched 128 KiB after a hit that nothing had fetched after the miss before it."""
+    policy = Readahead(GIB, SIZES)
+    first, far, between = 411_635_712, 412_164_096, (411_701_248, 411_832_320)
+    policy.demand(policy.record_read(first, first + 4096), first, first + 4096, SHARE)
+
+    stream = policy.record_read(far, far + 4096)
+    if is_hit:
+        assert policy.ahead(stream, SHARE) == ()
+    else:
+        assert len(policy.demand(stream, far, far + 4096, SHARE)) == 1
+
+    for at in between:
+        assert policy.ahead(policy.record_read(at, at + 4096), SHARE) == ()
+
+
 def test_what_found_no_room_is_planned_again() -> None:
     policy = Readahead(GIB, SIZES)
     policy.demand(policy.record_read(0, 4096), 0, 4096, SHARE)
