@@ -5,9 +5,9 @@ Streams are in contention if more of them move than fill the link, or than there
 what their readers wait for keeps it busy. Then nothing is fetched ahead. It would come no sooner,
 and would be in vain if a reader stops. The streams of another reader are one, since it may have
 left all but the latest: a reader of records at random is in contention with itself only.
-Already half as many are a crowd: nothing is fetched ahead either, and each fetch is as long as the
-stream's share of all memory allows. So a file takes few requests. Beside several streams, one that
-begins with a long read fetches as much at once.
+Already half as many are a crowd: nothing is fetched ahead either, and each fetch is as long as its
+share of all memory allows, if as many came as are no contention. So a file takes few requests.
+Beside several streams, one that begins with a long read fetches as much at once.
 
 A reader that has read a version whole is expected to go on to the following one, if that is known:
 it begins there with a window. If it does, the window of its stream there goes on into the versions
@@ -111,7 +111,7 @@ class ReadaheadScheduler:
             self.reads_that_waited += 1
             if moving > self._uncontended:
                 readahead.shrink_window(stream)
-            elif moving < _CROWD:
+            elif not self._is_crowd(moving):
                 readahead.grow_window(stream, max(stop, waits_to))
         if lacks:
             ranges = self._demand(version_blocks, stream, ByteRange(offset, stop), moving)
@@ -131,13 +131,13 @@ class ReadaheadScheduler:
         moving: int,
     ) -> tuple[ByteRange, ...]:
         """What to fetch for a read of *wanted*, which lacks bytes, while *moving* streams move."""
-        readahead, streams = version_blocks.readahead, len(self._streams)
-        joins_others = streams >= _SEVERAL and stream.is_beginning
-        is_alone = moving >= _CROWD or joins_others
-        if not is_alone or moving > self._uncontended or not self._prefetch_limit:
+        readahead = version_blocks.readahead
+        joins_others = len(self._streams) >= _SEVERAL and stream.is_beginning
+        is_alone = self._is_crowd(moving) or (joins_others and self._has_room_for_all)
+        if not is_alone or not self._prefetch_limit:
             return readahead.demand(stream, wanted.start, wanted.stop, self._share)
         self._finish_before(version_blocks, stream, wanted.start)
-        share = self._loader.memory.limit // max(1, streams)
+        share = self._loader.memory.limit // _FILL_LINK  # so that it fits however many will come
         return (readahead.demand_alone(stream, wanted.start, wanted.stop, share),)
 
     def release(self, owner: object, version_blocks: VersionBlocks) -> None:
@@ -270,7 +270,17 @@ class ReadaheadScheduler:
 
     def _is_busy(self, owner: object | None) -> bool:
         """Whether what readers wait for keeps the link busy, as *owner* sees it."""
-        return self._count_beside(owner) >= min(_CROWD, self._uncontended + 1)
+        moving = self._count_beside(owner)
+        return moving > self._uncontended or self._is_crowd(moving)
+
+    def _is_crowd(self, moving: int) -> bool:
+        """Whether *moving* streams are a crowd, and will be no contention."""
+        return _CROWD <= moving <= self._uncontended and self._has_room_for_all
+
+    @property
+    def _has_room_for_all(self) -> bool:
+        """Whether the memory has room for long fetches of all open versions, if all are read."""
+        return len(self.open_versions) <= self._uncontended
 
     def _count_beside(self, owner: object | None) -> int:
         """How many streams move, as *owner* sees it; 0 if they are too few to keep the link busy.
