@@ -15,6 +15,7 @@ from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.file_activity import FileActivity, latest_activity
+from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
@@ -57,6 +58,7 @@ class BlockCache:
             self._planner, self._loader, prefetch_limit, connections
         )
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
+        self._step_limit = StepLimit()
         # each lives as long as a reader or a block refers to it
         self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
         self.warming = WarmFetcher(
@@ -161,7 +163,7 @@ class BlockCache:
     def _blocks_of(self, version: ObjectVersion) -> VersionBlocks:
         blocks = self._versions.get(version)
         if blocks is None:
-            blocks = self._versions[version] = VersionBlocks(version, self._sizes)
+            blocks = self._versions[version] = VersionBlocks(version, self._sizes, self._step_limit)
         elif version.version_id is not None and blocks.version.version_id is None:
             blocks.version = version
         if version.is_doubted and not blocks.version.is_doubted:

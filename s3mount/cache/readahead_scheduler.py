@@ -18,7 +18,7 @@ from typing import Final
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.fetch_planner import FetchPlanner
-from s3mount.cache.readahead import SequentialStream
+from s3mount.cache.sequential_stream import SequentialStream
 from s3mount.s3.model import ByteRange, Reason
 
 # A stream is idle if it did not move while so many reads went elsewhere: in its own version (32 MiB

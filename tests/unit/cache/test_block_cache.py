@@ -13,9 +13,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.forward_steps import STEPS as SPARSE_STEPS
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.readahead import SPARSE_STEPS
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.cache.stride import STEPS
 from s3mount.config import BlockConfig
