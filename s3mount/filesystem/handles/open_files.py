@@ -29,7 +29,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
-from s3mount.filesystem.prefetch.policy import PrefetchPolicy
+from s3mount.filesystem.prefetch.policy import INDEX_AT_END, PrefetchPolicy
 from s3mount.filesystem.prefetch.traversal_order import EntryRef
 from s3mount.s3.model import ObjectStat, ObjectVersion
 
@@ -58,6 +58,10 @@ class Blocks(Protocol):
     def open(self, version: ObjectVersion) -> Reader: ...
     def prefetch(self, version: ObjectVersion) -> bool:
         """Start to fetch a small object before it is opened; False if there is no room."""
+        ...
+
+    def prefetch_end(self, version: ObjectVersion) -> None:
+        """Start to fetch the last block of a large object, which is open."""
         ...
 
     def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
@@ -283,6 +287,8 @@ class OpenFiles:
         file.is_opening = True
         try:
             if has_size:
+                if file.version.key.lower().endswith(INDEX_AT_END):
+                    self._blocks.prefetch_end(file.version)  # it comes within the same round trip
                 with trio.move_on_after(CHECKED_WITHIN):
                     await self._read(file, 0, 1)
             else:  # no READ will come for it, so nothing else would tell
