@@ -12,6 +12,7 @@ from typing import Final
 import trio
 
 from s3mount import unawaited
+from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.ranges import FetchSizes, gaps
 from s3mount.cache.readahead import Readahead
 from s3mount.cache.stride import StrideDetector
@@ -153,6 +154,7 @@ class VersionBlocks:
         "__weakref__",
         "_blocks",
         "_starts",
+        "_step_limit",
         "following",
         "has_had_bytes",
         "last_read",
@@ -164,10 +166,11 @@ class VersionBlocks:
         "version",
     )
 
-    def __init__(self, version: ObjectVersion, sizes: FetchSizes) -> None:
+    def __init__(self, version: ObjectVersion, sizes: FetchSizes, step_limit: StepLimit) -> None:
         self.version = version
         self.sizes = sizes.for_version(version)
-        self.readahead = Readahead(version.size, self.sizes)
+        self._step_limit = step_limit
+        self.readahead = Readahead(version.size, self.sizes, step_limit)
         self.strides = StrideDetector(version.size, self.sizes)
         self.readers = 0
         self.has_had_bytes = False
@@ -220,6 +223,6 @@ class VersionBlocks:
 
     def reset_readahead(self) -> list[Block]:
         """Begin readahead anew, since no reader is left; all blocks."""
-        self.readahead = Readahead(self.version.size, self.sizes)
+        self.readahead = Readahead(self.version.size, self.sizes, self._step_limit)
         self.strides = StrideDetector(self.version.size, self.sizes)
         return list(self._blocks)

@@ -15,8 +15,9 @@ from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.file_activity import FileActivity, latest_activity
+from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.object_reader import ObjectReader
-from s3mount.cache.ranges import FetchSizes
+from s3mount.cache.ranges import FetchSizes, align
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.cache.warm_fetcher import WarmFetcher
 from s3mount.config import BlockConfig
@@ -52,11 +53,13 @@ class BlockCache:
         self._source = source
         self._loader = BlockLoader(source, nursery, memory)
         self._planner = FetchPlanner(source, self._loader)
+        self._has_readahead = has_readahead
         prefetch_limit = self._loader.prefetches.limit if has_readahead else 0
         self._readahead = ReadaheadScheduler(
             self._planner, self._loader, prefetch_limit, connections
         )
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
+        self._step_limit = StepLimit()
         # each lives as long as a reader or a block refers to it
         self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
         self.warming = WarmFetcher(
@@ -94,6 +97,14 @@ class BlockCache:
         if self._source.direct is not None and self._prepare(version, reason):
             return True
         return self._prefetch_blocks(version, reason)
+
+    def prefetch_end(self, version: ObjectVersion) -> None:
+        """Fetch the last block of *version*, a large object, which a reader has open."""
+        if self._has_readahead and version.size > self._sizes.small and self._planner.may_prefetch:
+            blocks, size = self._blocks_of(version), version.size
+            self._planner.prefetch(
+                blocks, align(size - 1, size, size, blocks.sizes), Reason.READAHEAD
+            )
 
     def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
         """A reader of *version*, which is open, may go on to those *following*, one by one."""
@@ -161,7 +172,7 @@ class BlockCache:
     def _blocks_of(self, version: ObjectVersion) -> VersionBlocks:
         blocks = self._versions.get(version)
         if blocks is None:
-            blocks = self._versions[version] = VersionBlocks(version, self._sizes)
+            blocks = self._versions[version] = VersionBlocks(version, self._sizes, self._step_limit)
         elif version.version_id is not None and blocks.version.version_id is None:
             blocks.version = version
         if version.is_doubted and not blocks.version.is_doubted:

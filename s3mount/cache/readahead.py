@@ -10,9 +10,9 @@ The window is limited to a multiple of the bytes that were read, less those skip
 with near misses opens none. Fetches begin small and double too, until they are whole
 parts: the reader waits for a short one while the longer ones are in flight.
 
-A reader that goes forward in short steps, as one that lists an archive, is *sparse*: what lies
-between its reads is fetched too, as for a sequential one, since it costs less than a round trip for
-each. Its window is limited to a multiple of what its steps have covered.
+A reader that goes forward in steps, as one that lists an archive, may be *sparse*: what lies
+between its reads is fetched too, as for a sequential one (`forward_steps`). Its window is limited
+to a multiple of what its steps have covered.
 
 A reader that goes back from the end to just before it reads up to the end, as with the directory of
 an archive or the footer of a table: that is a stream from its first read on.
@@ -27,6 +27,8 @@ fetches are at most twice as long as the window. So the last readers of many fet
 
 from typing import Final
 
+from s3mount.cache import forward_steps
+from s3mount.cache.forward_steps import ForwardSteps, StepLimit
 from s3mount.cache.ranges import FetchSizes, align, align_stop
 from s3mount.cache.sequential_stream import ALONE_FACTOR, SequentialStream
 from s3mount.s3.model import ByteRange
@@ -35,9 +37,6 @@ OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB
 CONTENDED_PIECES: Final = 4  # the first window after contention: less than a fetch
 FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
-SPARSE_STEPS: Final = 4  # steps forward that make a stream sparse
-SPARSE_STEP: Final = 4  # how long they may be on average, in blocks: at most, four for each read
-SPARSE_WITHIN: Final = 4  # reads of the version within which the next step comes
 PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's share of memory
 UNPROVEN_PARTS: Final = 2  # the first window in a version whose reader comes from another one
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
@@ -50,9 +49,10 @@ class Readahead:
     *share* is how many bytes a stream may have ahead now.
     """
 
-    def __init__(self, size: int, sizes: FetchSizes) -> None:
+    def __init__(self, size: int, sizes: FetchSizes, step_limit: StepLimit) -> None:
         self._size = size
         self._sizes = sizes
+        self._step_limit = step_limit
         self._widest = WINDOW_PARTS * sizes.part
         self._opening = min(OPENING_PIECES * sizes.piece, self._widest)
         self._sequences: list[SequentialStream] = []  # the last one read comes first
@@ -73,24 +73,24 @@ class Readahead:
         stream = self._find(offset, stop)
         if stream is None:
             return self._begin(offset, stop)
-        is_late = self.reads - stream.last_read > SPARSE_WITHIN
+        is_late = self.reads - stream.last_read > forward_steps.WITHIN
         stream.last_read = self.reads
         if stream.position == offset:
             stream.run = min(stream.run + stop - offset, self._widest)
-            stream.covered += stop - offset if stream.steps else 0
+            if stream.steps is not None:
+                stream.steps.covered += stop - offset
             stream.position = stop
         else:
-            if is_late or offset < stream.position:
-                stream.end_steps()
-            else:
-                self._step(stream, stop)
-            _jump(stream, offset, stop)
+            self._record_step(stream, offset, stop, is_late=is_late)
+            stream.jump(offset, stop)
         if not stream.window:
             stream.window = self._opening
         return stream
 
     def grow_window(self, stream: SequentialStream, stop: int) -> None:
         """Widen the window: a read had to wait for a fetch that ends at *stop*."""
+        if stream.steps is not None:
+            stream.steps.has_waited = True
         if stop > stream.stalled_to:
             stream.stalled_to = stop
             growth = stream.window // 4 if stream.was_contended else stream.window
@@ -122,6 +122,8 @@ class Readahead:
         wanted = align(offset, stop, self._size, self._sizes)
         target = self._target(stream, share)
         if target < stream.position + self._sizes.block:
+            if wanted.start > stream.frontier:
+                stream.origin = wanted.start
             stream.frontier = stream.next_stop = max(stream.frontier, wanted.stop)
             return (wanted,)
         if not wanted.start <= stream.frontier <= offset:
@@ -179,22 +181,38 @@ class Readahead:
         near = [s for s in sequences if least <= s.position <= most]
         found = next((s for s in near if s.position == offset), None)
         if found is None:
-            found = next((s for s in near if _is_out_of_order(s, offset, stop)), None)
+            found = self._find_stepping(offset)
+        if found is None:
+            found = next((s for s in near if s.is_out_of_order(offset, stop)), None)
         if found is not None:
             sequences.remove(found)
             sequences.insert(0, found)
         return found
 
-    def _step(self, stream: SequentialStream, stop: int) -> None:
-        """Count a read that leaves a gap behind *stream*."""
-        length = stop - stream.position
-        stream.step = (3 * stream.step + length) // 4 if stream.steps else length
-        stream.steps += 1
-        stream.covered += length
-        if stream.step > SPARSE_STEP * self._sizes.block:
-            stream.end_steps()
-        elif stream.steps >= SPARSE_STEPS:
-            stream.is_sparse = True
+    def _find_stepping(self, offset: int) -> SequentialStream | None:
+        """The stream that has come by steps to where a further one leads to *offset*."""
+        farthest = self._step_limit.longest * self._sizes.block * 5 // 4
+        for stream in self._sequences[: forward_steps.WITHIN]:
+            if stream.steps is not None and 0 < offset - stream.position <= farthest:
+                return stream
+        return None
+
+    def _record_step(
+        self, stream: SequentialStream, offset: int, stop: int, *, is_late: bool
+    ) -> None:
+        """Count a read of *stream* that is out of order."""
+        steps = stream.steps
+        if is_late:
+            stream.steps = None
+        elif offset >= stream.position:
+            steps = steps or ForwardSteps(self._sizes, self._step_limit)
+            was_sparse = steps.is_sparse
+            goes_on = steps.record_step(offset - stream.position, stop - offset, stream.run)
+            stream.steps = steps if goes_on else None
+            if steps.reads_through_long and not was_sparse:
+                stream.window = self._opening  # what it has to wait for widens it
+        elif steps is not None and not steps.record_return(stream.position - offset, stop - offset):
+            stream.steps = None
 
     def _begin(self, offset: int, stop: int) -> SequentialStream:
         frontier = align_stop(stop, self._size, self._sizes)
@@ -228,7 +246,10 @@ class Readahead:
         return tuple(ranges)
 
     def _fetch_size(self, stream: SequentialStream, share: int) -> int:
-        return self._halved_part(self._after_contention(stream, share / PARTS_IN_SHARE))
+        most = self._after_contention(stream, share / PARTS_IN_SHARE)
+        if stream.steps is not None and stream.steps.reads_through_long:
+            most = min(most, stream.window / 4, stream.evidence / 4)  # soon the reader is behind it
+        return self._halved_part(most)
 
     @staticmethod
     def _after_contention(stream: SequentialStream, most: float) -> float:
@@ -247,16 +268,3 @@ class Readahead:
         frontier = stream.frontier
         doubled = frontier + max(self._sizes.piece, frontier - stream.origin)
         return min(doubled, (frontier // part + 1) * part, self._size)
-
-
-def _is_out_of_order(stream: SequentialStream, offset: int, stop: int) -> bool:
-    """Whether this read, near by, may belong to *stream*, having overtaken or been overtaken."""
-    return offset >= stream.position or stop - offset <= stream.skipped
-
-
-def _jump(stream: SequentialStream, offset: int, stop: int) -> None:
-    """Move *stream* forward by a read out of order: skipped bytes count against it until read."""
-    skipped = offset - stream.position
-    stream.run = max(0, stream.run + stop - offset - max(0, skipped))
-    stream.skipped += skipped if skipped > 0 else offset - stop
-    stream.position = max(stream.position, stop)

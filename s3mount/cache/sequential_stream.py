@@ -1,14 +1,16 @@
 """Sequential stream: reads that follow one another in one object version, and what they prove.
 
-Offsets and counts only; the readahead policy moves streams and decides what to fetch for them.
+Offsets and counts only. `Readahead` decides which reads belong to a stream, and what is fetched for
+it.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
+from s3mount.cache.forward_steps import ForwardSteps
+
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 ALONE_FACTOR: Final = 8  # bytes of a single fetch for each byte read in sequence
-SPARSE_FACTOR: Final = 2  # window bytes for each byte that the steps have covered
 
 
 @dataclass(slots=True, eq=False)
@@ -22,9 +24,8 @@ class SequentialStream:
     *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
     is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
     *links* are the versions that its reader has read whole just before this one.
-    *steps* are the latest reads that followed one another with gaps, *step* their distance on
-    average, and *covered* the bytes from the first of them on, with the gaps; *is_sparse*: they are
-    many and short. *begins_long*: its first read was of the beginning, and not of a small part.
+    *steps* are the latest reads that followed one another with gaps, if there are any.
+    *begins_long*: its first read was of the beginning, and not of a small part.
     """
 
     origin: int
@@ -39,10 +40,7 @@ class SequentialStream:
     owner: object = None
     was_contended: bool = False
     links: int = 0
-    steps: int = 0
-    step: int = 0
-    covered: int = 0
-    is_sparse: bool = False
+    steps: ForwardSteps | None = None
     begins_long: bool = False
 
     @property
@@ -62,21 +60,27 @@ class SequentialStream:
     def evidence_by(self, factor: int) -> int:
         """`evidence`, if each byte read in sequence counts *factor* times."""
         in_sequence = self.run * factor
-        return max(in_sequence, self.covered * SPARSE_FACTOR) if self.is_sparse else in_sequence
+        return in_sequence if self.steps is None else max(in_sequence, self.steps.evidence)
 
     def rest(self) -> tuple[int, int]:
         """Stop until there is new evidence; the start and stop of what was not read yet."""
         ahead = min(self.position, self.frontier), self.frontier
         self.window = self.run = 0
-        self.end_steps()
+        self.steps = None
         self.frontier = self.next_stop = self.position
         return ahead
-
-    def end_steps(self) -> None:
-        """Wait for new evidence that the reader is sparse."""
-        self.steps = self.step = self.covered = 0
-        self.is_sparse = False
 
     def rewind(self, start: int) -> None:
         """Plan again from *start* on: there was no room to fetch it."""
         self.frontier = self.next_stop = min(start, self.frontier)
+
+    def is_out_of_order(self, offset: int, stop: int) -> bool:
+        """Whether this read, near by, may belong here, having overtaken or been overtaken."""
+        return offset >= self.position or stop - offset <= self.skipped
+
+    def jump(self, offset: int, stop: int) -> None:
+        """Move forward by a read out of order: skipped bytes count against it until read."""
+        skipped = offset - self.position
+        self.run = max(0, self.run + stop - offset - max(0, skipped))
+        self.skipped += skipped if skipped > 0 else offset - stop
+        self.position = max(self.position, stop)

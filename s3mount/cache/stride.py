@@ -10,8 +10,8 @@ Knows offsets only. Invariants:
 
 from typing import Final
 
+from s3mount.cache.forward_steps import SHORT_STEP
 from s3mount.cache.ranges import FetchSizes, align
-from s3mount.cache.readahead import SPARSE_STEP
 from s3mount.s3.model import ByteRange
 
 STEPS: Final = 3  # of the same length, that prove a stride
@@ -46,7 +46,7 @@ class StrideDetector:
             return ()
         self._steps += 1
         self._ahead = max(0, self._ahead - 1)
-        is_short = 0 <= stride <= SPARSE_STEP * self._sizes.block
+        is_short = 0 <= stride <= SHORT_STEP * self._sizes.block
         if self._steps < STEPS or is_short or not length <= min(abs(stride), self._sizes.small):
             return ()
         return self._plan(length)

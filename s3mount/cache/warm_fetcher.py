@@ -24,6 +24,7 @@ from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import block_cost
+from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.ranges import FetchSizes, split
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 
@@ -79,7 +80,9 @@ class WarmFetcher:
         ):  # never to be fetched, in whatever pieces
             gaps = [] if blocks is None else blocks.gaps(ByteRange(0, version.size))
             return Missing(sum(map(len, gaps)) or version.size, 0, version.size)
-        pieces = self._pieces(VersionBlocks(version, self._sizes) if blocks is None else blocks)
+        if blocks is None:
+            blocks = VersionBlocks(version, self._sizes, StepLimit())
+        pieces = self._pieces(blocks)
         lengths = [len(piece) for piece in pieces]
         if lengths and lengths[0] < version.size and not self._source.has_ranges():
             # all that precedes a piece would come with it: never to be fetched, either

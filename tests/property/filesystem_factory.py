@@ -71,6 +71,9 @@ class UncachedBlocks:
         """Return False: there is no room for prefetching."""
         return False
 
+    def prefetch_end(self, version: ObjectVersion) -> None:
+        """Do nothing, either."""
+
     def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
         """Do nothing: no reader has a window."""
 

@@ -7,14 +7,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps
-from s3mount.cache.readahead import REORDER, SPARSE_STEP, SPARSE_STEPS, Readahead
-from s3mount.cache.sequential_stream import (
-    ALONE_FACTOR,
-    SPARSE_FACTOR,
-    WINDOW_FACTOR,
-    SequentialStream,
+from s3mount.cache.forward_steps import (
+    CREDIT,
+    FACTOR,
+    LONG_FACTOR,
+    LONG_STEP,
+    LONG_STEPS,
+    RETRY_AFTER,
+    SHORT_STEP,
+    STEPS,
+    StepLimit,
 )
+from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps
+from s3mount.cache.readahead import REORDER, Readahead
+from s3mount.cache.sequential_stream import ALONE_FACTOR, WINDOW_FACTOR, SequentialStream
 from s3mount.s3.model import ByteRange
 
 SIZES = FetchSizes(part=8 * MIB)
@@ -24,29 +30,42 @@ GIB = 1 << 30
 
 @dataclass
 class Reading:
-    """Reads of one object; what is fetched is ready at once, and never evicted."""
+    """Reads of one object; what is fetched is never evicted.
+
+    A read that lacks bytes waits for *latency*, and until all that is planned with it has come, at
+    *rate* bytes a second. Any other read waits for what is planned with it, too.
+    """
 
     size: int = GIB
     share: int = SHARE
     sizes: FetchSizes = SIZES
+    latency: float = 0.02
+    rate: float = 90e6
+    now: float = 0
+    limit: StepLimit | None = None
     fetched: list[ByteRange] = field(default_factory=list)
     misses: int = 0
 
     def __post_init__(self) -> None:
-        self.policy = Readahead(self.size, self.sizes)
+        self.limit = self.limit or StepLimit()
+        self.limit.clock = lambda: self.now
+        self.policy = Readahead(self.size, self.sizes, self.limit)
 
     def read(self, offset: int, length: int) -> SequentialStream:
         stop = min(offset + length, self.size)
         stream = self.policy.record_read(offset, stop)
         if next(gaps(ByteRange(offset, stop), self.fetched), None):
             self.misses += 1
+            self.now += self.latency
             self.policy.grow_window(stream, stop)
             spans = self.policy.demand(stream, offset, stop, self.share)
         else:
             spans = self.policy.ahead(stream, self.share)
+        before = self.bytes_fetched
         self.fetched = sorted(
             {*self.fetched, *(gap for span in spans for gap in gaps(span, self.fetched))}
         )
+        self.now += (self.bytes_fetched - before) / self.rate
         assert next(gaps(ByteRange(offset, stop), self.fetched), None) is None
         return stream
 
@@ -67,7 +86,7 @@ class Reading:
 def test_a_single_fetch_has_what_is_read_and_is_at_most_a_multiple_of_what_was_read(
     jumps: list[tuple[int, int]], size: int, share: int
 ) -> None:
-    policy = Readahead(size, SIZES)
+    policy = Readahead(size, SIZES, StepLimit())
     position = read = 0
     for jump, length in jumps:
         offset = max(0, position + jump * 512 * KIB)
@@ -81,9 +100,8 @@ def test_a_single_fetch_has_what_is_read_and_is_at_most_a_multiple_of_what_was_r
 
         assert wanted.start <= offset < stop <= wanted.stop <= size
         least = align(offset, stop, size, SIZES)
-        most = max(
-            ALONE_FACTOR * read, SPARSE_FACTOR * (SPARSE_STEP + 1) * SIZES.block * len(jumps)
-        )
+        of_a_step = max(FACTOR * (SHORT_STEP + 1), LONG_FACTOR * (LONG_STEP + 1)) * SIZES.block
+        most = max(ALONE_FACTOR * read, of_a_step * len(jumps))
         assert len(wanted) <= len(least) + max(SIZES.piece * 2, min(share, most))
         assert stream.frontier == stream.next_stop == wanted.stop
 
@@ -155,7 +173,7 @@ def test_a_reader_that_lists_an_archive_waits_for_its_first_members_only() -> No
     for offset in range(0, 200 * MIB, 200 * KIB):
         reading.read(offset, 10 * KIB)
 
-    assert reading.misses == SPARSE_STEPS + 1
+    assert reading.misses == STEPS + 1
     assert len(reading.fetched) <= 45
 
 
@@ -212,25 +230,103 @@ def test_short_steps_fetch_at_most_three_times_what_they_cover(steps: int) -> No
     assert reading.bytes_fetched <= 3 * stream.position
 
 
-def test_short_steps_that_become_long_open_no_window() -> None:
+def test_short_steps_that_become_very_long_open_no_window() -> None:
     reading = Reading()
     for offset in range(0, 4 * MIB, 200 * KIB):
         reading.read(offset, 4 * KIB)
     before = reading.bytes_fetched
 
-    for offset in range(64 * MIB, 512 * MIB, MIB):
+    for offset in range(64 * MIB, 512 * MIB, 4 * MIB):
         reading.read(offset, 4 * KIB)
 
-    assert before + 448 * 128 * KIB == reading.bytes_fetched
+    assert before + 112 * 128 * KIB == reading.bytes_fetched
 
 
-def test_a_long_stride_is_no_stream() -> None:
+def test_very_long_steps_are_no_stream() -> None:
     reading = Reading()
 
-    for offset in range(0, 512 * MIB, MIB):
+    for offset in range(0, GIB, 4 * MIB):
         reading.read(offset, 4096)
 
-    assert 512 * 128 * KIB == reading.bytes_fetched
+    assert 256 * 128 * KIB == reading.bytes_fetched
+
+
+def read_in_long_steps(reading: Reading, until: int) -> None:
+    """Read as by an index: pages 0.6 to 1.8 MiB apart, and some a little back."""
+    chance = random.Random(1)
+    offset = 0
+    while offset < until:
+        reading.read(offset // 4096 * 4096, 4096)
+        if chance.random() < 0.2:
+            reading.read(max(0, offset - 256 * KIB) // 4096 * 4096, 4096)
+        offset += int(chance.uniform(0.6, 1.8) * MIB)
+
+
+def test_long_steps_are_read_through_on_a_fast_link() -> None:
+    reading = Reading(rate=900e6)
+
+    read_in_long_steps(reading, 256 * MIB)
+
+    assert reading.misses <= 2 * LONG_STEPS
+    assert reading.bytes_fetched <= 300 * MIB
+
+
+@pytest.mark.parametrize("rate", [1e6, 12e6, 25e6])
+def test_long_steps_are_tried_once_on_a_slow_link(rate: float) -> None:
+    first = Reading(rate=rate)
+
+    read_in_long_steps(first, 256 * MIB)
+    second = Reading(limit=first.limit, rate=rate, now=first.now)
+    read_in_long_steps(second, 256 * MIB)
+
+    assert second.bytes_fetched <= second.misses * 160 * KIB  # some lie just before others
+    assert first.bytes_fetched <= second.bytes_fetched + 16 * MIB
+    # what was planned with the last read that was too slow has come late, too
+    too_late = (CREDIT + 1) * (first.latency + 128 * KIB / rate) + 8 * MIB / rate
+    assert first.now <= second.now - first.now + too_late
+
+
+def test_long_steps_are_tried_again_after_some_time() -> None:
+    first = Reading(rate=12e6)
+    read_in_long_steps(first, 256 * MIB)
+
+    later = Reading(limit=first.limit, rate=900e6, now=first.now + RETRY_AFTER)
+    read_in_long_steps(later, 256 * MIB)
+
+    assert later.misses <= 2 * LONG_STEPS
+
+
+def test_a_reader_that_stops_after_long_steps_has_fetched_twice_what_they_cover_at_most() -> None:
+    for steps in range(1, 60):
+        reading = Reading(rate=900e6)
+        for offset in range(0, steps * MIB + 1, MIB):
+            stream = reading.read(offset, 4096)
+            stream.window = SHARE
+
+        covered = steps * MIB + 128 * KIB
+        assert reading.bytes_fetched <= max(steps + 1, 0) * 128 * KIB + (1 + LONG_FACTOR) * covered
+
+
+def test_long_elements_with_long_gaps_are_not_read_through() -> None:
+    reading = Reading(rate=900e6)
+
+    for start in range(0, 256 * MIB, 2 * MIB):
+        for offset in range(start, start + 512 * KIB, 128 * KIB):
+            reading.read(offset, 128 * KIB)
+        stream = reading.policy.latest
+        assert stream is not None
+        assert stream.steps is None or not stream.steps.is_sparse
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_reads_at_random_in_a_small_file_are_seldom_read_through(seed: int) -> None:
+    chance = random.Random(seed)
+    reading = Reading(size=256 * MIB, rate=900e6)
+
+    for _ in range(400):
+        reading.read(chance.randrange(reading.size // 4096) * 4096, 4096)
+
+    assert reading.bytes_fetched <= 400 * 128 * KIB + 16 * MIB
 
 
 def test_reading_backward_fetches_every_byte_once() -> None:
@@ -334,7 +430,7 @@ def test_what_is_ahead_of_a_reader_that_has_skipped_begins_and_ends_with_blocks(
     skipped: int, reads: int
 ) -> None:
     """Else its ends are fetched again after each remount: a disk keeps no part of an extent."""
-    policy = Readahead(GIB, SIZES)
+    policy = Readahead(GIB, SIZES, StepLimit())
     policy.record_read(0, 4096)
     ranges: list[ByteRange] = []
 
@@ -350,7 +446,7 @@ def test_a_skip_over_ready_bytes_fetches_no_more_ahead_than_one_that_missed(
     *, is_hit: bool
 ) -> None:
     """A remount fetched 128 KiB after a hit that nothing had fetched after the miss before it."""
-    policy = Readahead(GIB, SIZES)
+    policy = Readahead(GIB, SIZES, StepLimit())
     first, far, between = 411_635_712, 412_164_096, (411_701_248, 411_832_320)
     policy.demand(policy.record_read(first, first + 4096), first, first + 4096, SHARE)
 
@@ -365,7 +461,7 @@ def test_a_skip_over_ready_bytes_fetches_no_more_ahead_than_one_that_missed(
 
 
 def test_what_found_no_room_is_planned_again() -> None:
-    policy = Readahead(GIB, SIZES)
+    policy = Readahead(GIB, SIZES, StepLimit())
     policy.demand(policy.record_read(0, 4096), 0, 4096, SHARE)
     stream = policy.record_read(4096, 256 * KIB)
     planned = policy.demand(stream, 4096, 256 * KIB, SHARE)
@@ -414,7 +510,9 @@ def test_what_is_fetched_is_limited_by_what_is_read(
 
     # the steps before a stream is sparse cover at most as much as those after it, and their mean
     # lags behind by three steps
-    of_a_step = SPARSE_STEP * 4 * (1 + 3 / SPARSE_STEPS) * (1 + SPARSE_FACTOR) + 3 * 4
+    of_a_short_step = SHORT_STEP * (1 + 3 / STEPS) * (1 + FACTOR)
+    of_a_long_step = LONG_STEP * (1 + 3 / LONG_STEPS) * (1 + LONG_FACTOR)
+    of_a_step = max(of_a_short_step, of_a_long_step) * 4 + 3 * 4
     at_the_end = reading.sizes.small
     limit = (1 + WINDOW_FACTOR) * read + of_a_step * len(steps) + at_the_end
     assert reading.bytes_fetched <= limit

@@ -17,11 +17,12 @@ from s3mount.errors import (
     UnknownVersion,
 )
 from s3mount.filesystem.handles.corrected_reads import CorrectedReads
-from s3mount.filesystem.handles.open_file import OpenFile
+from s3mount.filesystem.handles.open_file import Blocks, OpenFile
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.namespace.archived_files import refused_open
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Tree
+from s3mount.filesystem.prefetch.policy import INDEX_AT_END
 
 CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wait for the same
 
@@ -29,8 +30,9 @@ CHECKED_WITHIN = 1.0  # seconds that an open waits for first bytes: its reads wa
 class OpenChecks:
     """Checks of new files. One that fails raises, and its caller releases the file."""
 
-    def __init__(self, tree: Tree, reads: CorrectedReads) -> None:
+    def __init__(self, tree: Tree, blocks: Blocks, reads: CorrectedReads) -> None:
         self._tree = tree
+        self._blocks = blocks
         self._reads = reads
         self._check_ended: trio.Event | None = None  # while the first bytes of a new file are read
 
@@ -83,6 +85,8 @@ class OpenChecks:
         file.is_opening = True
         try:
             if has_size:
+                if file.version.key.lower().endswith(INDEX_AT_END):
+                    self._blocks.prefetch_end(file.version)  # it comes within the same round trip
                 with trio.move_on_after(CHECKED_WITHIN):
                     await self._reads.read(file, 0, 1)
             else:  # no READ will come for it, so nothing else would tell

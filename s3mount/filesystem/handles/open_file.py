@@ -31,6 +31,10 @@ class Blocks(Protocol):
         """Start to fetch a small object before it is opened; False if there is no room."""
         ...
 
+    def prefetch_end(self, version: ObjectVersion) -> None:
+        """Start to fetch the last block of a large object, which is open."""
+        ...
+
     def expect_next(self, version: ObjectVersion, following: Iterable[ObjectVersion]) -> None:
         """A reader of *version*, which is open, may go on to those *following*, one by one."""
         ...

@@ -31,7 +31,7 @@ class OpenFiles:
         self._files: dict[int, OpenFile] = {}
         self._numbers = count(1)
         self._reads = CorrectedReads(tree, blocks, self._files)
-        self._checks = OpenChecks(tree, self._reads)
+        self._checks = OpenChecks(tree, blocks, self._reads)
 
     def __len__(self) -> int:
         return len(self._files)

@@ -8,6 +8,11 @@ from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.prefetch.traversal_order import EntryRef
 
 SMALL: Final = 1 << 20  # bytes; one GET brings such a file about as fast as its first byte
+# of formats whose readers begin with the end: it has the directory, the footer or the index
+INDEX_AT_END: Final = (
+    *(".zip", ".jar", ".whl", ".apk", ".npz", ".epub", ".docx", ".xlsx", ".pptx", ".odt"),
+    *(".7z", ".parquet", ".orc", ".mov", ".mp4", ".m4a"),
+)
 
 
 class PrefetchPolicy(Protocol):

@@ -13,9 +13,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.forward_steps import STEPS as SPARSE_STEPS
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.readahead import SPARSE_STEPS
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.cache.stride import STEPS
 from s3mount.config import BlockConfig
@@ -950,3 +950,18 @@ async def test_a_reader_in_short_steps_waits_for_its_first_steps_only() -> None:
             await reader.read(offset, 10 * KIB)
 
         assert read_metrics(rig.cache)["reads_waited"] <= 3 * SPARSE_STEPS
+
+
+async def test_the_end_of_a_large_object_is_its_last_block() -> None:
+    async with prompt_cache(connections=4) as rig:
+        version = ObjectVersion("b", "large", "e", 10 * MIB + 4 * KIB)
+        small = ObjectVersion("b", "small", "e", MIB)
+        readers = [rig.cache.open(each) for each in (version, small)]
+
+        for each in (version, small):
+            rig.cache.prefetch_end(each)
+        await wait_all_tasks_blocked()
+
+        assert [ByteRange(10 * MIB, version.size)] == [span for _, span, _ in rig.store.asked]
+        for reader in readers:
+            reader.close()

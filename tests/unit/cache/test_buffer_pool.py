@@ -5,6 +5,7 @@ from trio.testing import wait_all_tasks_blocked
 
 from s3mount.cache.block import Block, VersionBlocks
 from s3mount.cache.buffer_pool import BufferPool
+from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.ranges import KIB, MIB, FetchSizes
 from s3mount.s3.model import ByteRange, ObjectVersion
 
@@ -17,7 +18,7 @@ class Rig:
     def __init__(self, parts: int) -> None:
         self.memory = BufferPool(parts * PART, self._evict)
         self.version_blocks = VersionBlocks(
-            ObjectVersion("b", "k", "e", 100 * PART), FetchSizes(PART)
+            ObjectVersion("b", "k", "e", 100 * PART), FetchSizes(PART), StepLimit()
         )
         self.evicted: list[int] = []
 
