@@ -14,7 +14,9 @@ Invariants:
 3. A move is confirmed if the response over a proven connection comes in half the time at most that
    the other connection was silent. That is evidence of a limit of connections.
 4. So is a request that is cancelled over a silent connection once its response is late, as a read
-   whose hedge has won: CANCELLED_MIN of them, and no other new connection proven meanwhile.
+   whose hedge has won.
+5. A limit is found by EVIDENCE_MIN of these, with no other new connection proven meanwhile. One
+   alone may be a response that was slow, as any store has.
 """
 
 import threading
@@ -27,7 +29,7 @@ PATIENCE_FACTOR: Final = 3.0
 DOUBTS_MAX: Final = 5  # then a request waits for half a minute, as for any response
 TRIALS: Final = 2
 LATE_MIN: Final = 0.15  # seconds; of a request that is cancelled: less than hedges wait
-CANCELLED_MIN: Final = 2
+EVIDENCE_MIN: Final = 2  # requests
 STALLED_MIN: Final = 0.05  # seconds of silence with which no more connections are opened
 STALLED_FACTOR: Final = 2.0  # times the slowest of the latest responses
 DECAY: Final = 0.98  # of the slowest response, with each other one
@@ -46,14 +48,13 @@ class SilentConnections:
         self.responsive = 0
         self._slowest = 0.0  # of the latest responses; a lost update does no harm
         # under the lock: when each silence began, the oldest first; moves in vain; moves in flight,
-        # and how many there may be; requests that were cancelled over silent connections since
-        # another one was proven
+        # and how many there may be; evidence of a limit since a new connection was proven
         self._lock = threading.Lock()
         self._silences: dict[object, float] = {}
         self._doubts = 0
         self._moves = 0
         self._moves_max = TRIALS
-        self._cancelled = 0
+        self._evidence = 0
 
     @property
     def patience(self) -> float:
@@ -86,7 +87,7 @@ class SilentConnections:
         with self._lock:
             del self._silences[silence]
             if is_proven:
-                self._cancelled = 0
+                self._evidence = 0
 
     def begin_move(self, age: float) -> bool:
         """Whether a request leaves its connection after *age* seconds; then `end_move` follows."""
@@ -111,18 +112,18 @@ class SilentConnections:
                 return
             self._doubts = max(0, self._doubts - 1)
             self._moves_max = min(1024, 2 * self._moves_max)
-            self._find_limit(responsive)
+            self._add_evidence(responsive)
 
     def record_cancelled(self, age: float, responsive: int) -> None:
         """Account for a request that was cancelled after *age* seconds of silence."""
         if age < max(LATE_MIN, self._slowest) or not responsive:
             return
         with self._lock:
-            self._cancelled += 1
-            if self._cancelled >= CANCELLED_MIN:
-                self._cancelled = 0
-                self._find_limit(responsive)
+            self._add_evidence(responsive)
 
-    def _find_limit(self, responsive: int) -> None:
-        self.responsive = responsive
-        self.limits_found += 1
+    def _add_evidence(self, responsive: int) -> None:
+        self._evidence += 1
+        if self._evidence >= EVIDENCE_MIN:
+            self._evidence = 0
+            self.responsive = responsive
+            self.limits_found += 1
