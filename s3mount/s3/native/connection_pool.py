@@ -28,8 +28,7 @@ class ConnectionPool:
     """Pool of connections, kept between exchanges; an acquired one is to be released or closed.
 
     *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds. *budget*
-    is that of large buffers, and *silent_connections* those of all pools, by default of this pool
-    only.
+    is that of large buffers. *silent_connections* are those of this pool, new ones by default.
     """
 
     def __init__(
