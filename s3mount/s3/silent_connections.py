@@ -1,8 +1,9 @@
 """Policy of connections that a store accepts and leaves silent: when a request leaves one.
 
 Some stores and proxies serve a fixed number of connections. They accept more, and leave requests
-over those without a response. A connection is *silent* from the beginning of its opening to its
-first response, and *proven* from then on. Pure, apart from its lock: it knows no sockets.
+over those without a response. A connection is *silent* while it is opened, and from its first
+request to the first response, and *proven* from then on. Pure, apart from its lock: it knows no
+sockets.
 
 Invariants:
 
@@ -68,7 +69,7 @@ class SilentConnections:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether a connection is silent for longer than usual, though not for long yet."""
+        """Whether a connection is silent for longer than responses usually take."""
         if not self._silences:
             return False
         late = self._clock() - max(STALLED_MIN, STALLED_FACTOR * self._slowest)
@@ -100,7 +101,7 @@ class SilentConnections:
         """Account for a move off a connection that was silent for *age* seconds.
 
         The response came *seconds* after the request over another connection, of *responsive*;
-        None if none came that tells anything.
+        infinity if all of those were busy; None if none came that tells anything.
         """
         with self._lock:
             self._moves -= 1

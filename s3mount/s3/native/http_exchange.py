@@ -65,7 +65,7 @@ class HttpExchange:
 
     @property
     def has_begun(self) -> bool:
-        connection = self.connection  # None: another thread has just ended the exchange
+        connection = self.connection  # None: another thread ended the exchange, or sends it again
         return connection is None or connection.has_begun
 
     def fileno(self) -> int:
