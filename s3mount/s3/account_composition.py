@@ -34,6 +34,7 @@ from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.bucket_limiter import AccountScheduling
 from s3mount.s3.scheduling.outage import OutageTracker
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.store_metrics import register_store_metrics
 from s3mount.s3.views.bucket_names import BucketNames, BucketSelection
 from s3mount.s3.views.buckets_view import Buckets, BucketsView
@@ -71,7 +72,7 @@ def _connect(
     # the addressing style may have been found out by now
     config = replace(config, addressing_style=endpoint.style, path_style=False)
     factory = BucketFactory(config, requests, endpoint)
-    return partial(AccountStores, config, factory, factory.account_operations())
+    return partial(AccountStores, config, factory, *factory.account_operations())
 
 
 class BucketFactory:
@@ -85,18 +86,24 @@ class BucketFactory:
         self._config = config
         self._configuration = open_configuration(config)
         self._transports = AccountTransports(config, requests)
-        self.silent_connections = self._transports.silent_connections
         self.close = self._transports.close
         self._posix = _posix_table(config) if config.posix_metadata else None
         self.posix_attributes = None if self._posix is None else self._posix.posix_attributes
         self._lock = threading.Lock()
         self._addresses: BotocoreAddresses | None = None  # made under the lock
 
-    def account_operations(self) -> AccountOperations:
-        return AccountOperations(self._transports.make(self._config, self.endpoint))
+    def account_operations(self) -> tuple[AccountOperations, SilentConnections]:
+        """Return the operations on the account, and what `bucket_operations` returns."""
+        operations = AccountOperations(self._transports.make(self._config, self.endpoint))
+        return operations, self._transports.silent_connections(self._config, self.endpoint)
 
-    def bucket_operations(self, config: StoreConfig, region: str) -> BucketOperations:
-        """Return the operations on the bucket of *config* in *region*. Raises SetupError."""
+    def bucket_operations(
+        self, config: StoreConfig, region: str
+    ) -> tuple[BucketOperations, SilentConnections]:
+        """Return the operations on the bucket of *config* in *region*. Raises SetupError.
+
+        And the silent connections to its host.
+        """
         endpoint = resolve_endpoint(
             config,
             self._configuration,
@@ -108,7 +115,8 @@ class BucketFactory:
         transport = self._transports.make(config, endpoint)
         if self._posix is not None:
             transport = _recorded(transport, config.bucket, self._posix)
-        return make_operations(config, endpoint, transport)
+        operations = make_operations(config, endpoint, transport)
+        return operations, self._transports.silent_connections(config, endpoint)
 
     def _check_host(self, endpoint: Endpoint) -> None:
         """Raise SetupError if the bucket of *endpoint* is not at the host that the user named.
@@ -145,16 +153,20 @@ class AccountStores:
     """
 
     def __init__(
-        self, config: StoreConfig, factory: BucketFactory, operations: AccountOperations
+        self,
+        config: StoreConfig,
+        factory: BucketFactory,
+        operations: AccountOperations,
+        silent_connections: SilentConnections,
     ) -> None:
         endpoint = factory.endpoint
         self._config = config
         self._factory = factory
         self._operations = operations
-        self._scheduling = AccountScheduling(config.max_connections, factory.silent_connections)
+        self._scheduling = AccountScheduling(config.max_connections)
         name = "native" if is_native(config, endpoint) else "boto3"
         self.identity = StoreIdentity(endpoint.service_url, endpoint.region, name)
-        self._account = self._store(operations, "")
+        self._account = self._store(operations, silent_connections, "")
         # every store that was made, that of the account first
         self._stores: list[RemoteStore] = [self._account]
         self._selection = BucketSelection.of(config.buckets)
@@ -208,14 +220,15 @@ class AccountStores:
 
     async def _connect_bucket(self, config: StoreConfig, region: str) -> RemoteStore:
         make = partial(self._factory.bucket_operations, config, region)
-        operations = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
-        store = self._store(operations, config.bucket, partial(leads_to_other, region))
+        operations, silent = await trio.to_thread.run_sync(make, abandon_on_cancel=True)
+        store = self._store(operations, silent, config.bucket, partial(leads_to_other, region))
         self._stores.append(store)
         return store
 
     def _store(
         self,
         operations: Operations,
+        silent_connections: SilentConnections,
         bucket: str,
         has_moved: Callable[[BaseException], bool] = leads_elsewhere,
     ) -> RemoteStore:
@@ -225,7 +238,7 @@ class AccountStores:
             timeout=self._config.timeout,
             bucket=bucket,
             identity=self.identity,
-            scheduling=self._scheduling.for_store(),
+            scheduling=self._scheduling.for_store(silent_connections),
             has_moved=has_moved,
             posix_attributes=self._factory.posix_attributes,
             # no request may come again to a bucket, or to a region that it has left, and end this

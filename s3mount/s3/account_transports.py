@@ -16,6 +16,7 @@ from s3mount.s3.native.shared_pools import SharedPools
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken
+from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.transport import Exchange, SentExchange, StoreRequest, Transport
 
 if TYPE_CHECKING:
@@ -32,7 +33,6 @@ class AccountTransports:
     def __init__(self, config: StoreConfig, requests: RequestLog) -> None:
         self._requests = requests
         self._pools = SharedPools(connections=config.max_connections)
-        self.silent_connections = self._pools.silent_connections
         self._idle_redirects = IdleLimit(config.max_connections)  # connections to other hosts
         self._keys = read_keys(config) if config.sse_c_key_files else ()
         self._lock = threading.Lock()
@@ -65,6 +65,12 @@ class AccountTransports:
             idle_limit=self._idle_redirects,
         )
         return NamingTransport(transport, config.bucket)
+
+    def silent_connections(self, config: StoreConfig, endpoint: Endpoint) -> SilentConnections:
+        """Return those of the transport that `make` returns, which are of its host."""
+        if not is_native(config, endpoint):
+            return SilentConnections()  # boto3 tells of none
+        return self._pools.pool(endpoint).silent_connections
 
     def close(self) -> None:
         """End the connections of all transports."""

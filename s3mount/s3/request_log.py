@@ -119,7 +119,7 @@ class RequestLog:
         self._append(record)
 
     def end_repeated(self, record: RequestRecord) -> None:
-        """Record that the peer had closed the connection of *record*, which is sent once more."""
+        """Record the end of *record*, whose request is sent once more, over another connection."""
         record.end_repeated(self._clock())
         self._append(record)
 

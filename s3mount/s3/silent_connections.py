@@ -1,8 +1,9 @@
 """Policy of connections that a store accepts and leaves silent: when a request leaves one.
 
 Some stores and proxies serve a fixed number of connections. They accept more, and leave requests
-over those without a response. A connection is *silent* from the beginning of its opening to its
-first response, and *proven* from then on. Pure, apart from its lock: it knows no sockets.
+over those without a response. A connection is *silent* while it is opened, and from its first
+request to the first response, and *proven* from then on. Pure, apart from its lock: it knows no
+sockets.
 
 Invariants:
 
@@ -14,7 +15,9 @@ Invariants:
 3. A move is confirmed if the response over a proven connection comes in half the time at most that
    the other connection was silent. That is evidence of a limit of connections.
 4. So is a request that is cancelled over a silent connection once its response is late, as a read
-   whose hedge has won: CANCELLED_MIN of them, and no other new connection proven meanwhile.
+   whose hedge has won.
+5. A limit is found by EVIDENCE_MIN of these, with no other new connection proven meanwhile. One
+   alone may be a response that was slow, as any store has.
 """
 
 import threading
@@ -27,7 +30,7 @@ PATIENCE_FACTOR: Final = 3.0
 DOUBTS_MAX: Final = 5  # then a request waits for half a minute, as for any response
 TRIALS: Final = 2
 LATE_MIN: Final = 0.15  # seconds; of a request that is cancelled: less than hedges wait
-CANCELLED_MIN: Final = 2
+EVIDENCE_MIN: Final = 2  # requests
 STALLED_MIN: Final = 0.05  # seconds of silence with which no more connections are opened
 STALLED_FACTOR: Final = 2.0  # times the slowest of the latest responses
 DECAY: Final = 0.98  # of the slowest response, with each other one
@@ -46,14 +49,13 @@ class SilentConnections:
         self.responsive = 0
         self._slowest = 0.0  # of the latest responses; a lost update does no harm
         # under the lock: when each silence began, the oldest first; moves in vain; moves in flight,
-        # and how many there may be; requests that were cancelled over silent connections since
-        # another one was proven
+        # and how many there may be; evidence of a limit since a new connection was proven
         self._lock = threading.Lock()
         self._silences: dict[object, float] = {}
         self._doubts = 0
         self._moves = 0
         self._moves_max = TRIALS
-        self._cancelled = 0
+        self._evidence = 0
 
     @property
     def patience(self) -> float:
@@ -67,7 +69,7 @@ class SilentConnections:
 
     @property
     def is_stalled(self) -> bool:
-        """Whether a connection is silent for longer than usual, though not for long yet."""
+        """Whether a connection is silent for longer than responses usually take."""
         if not self._silences:
             return False
         late = self._clock() - max(STALLED_MIN, STALLED_FACTOR * self._slowest)
@@ -86,7 +88,7 @@ class SilentConnections:
         with self._lock:
             del self._silences[silence]
             if is_proven:
-                self._cancelled = 0
+                self._evidence = 0
 
     def begin_move(self, age: float) -> bool:
         """Whether a request leaves its connection after *age* seconds; then `end_move` follows."""
@@ -99,7 +101,7 @@ class SilentConnections:
         """Account for a move off a connection that was silent for *age* seconds.
 
         The response came *seconds* after the request over another connection, of *responsive*;
-        None if none came that tells anything.
+        infinity if all of those were busy; None if none came that tells anything.
         """
         with self._lock:
             self._moves -= 1
@@ -111,18 +113,18 @@ class SilentConnections:
                 return
             self._doubts = max(0, self._doubts - 1)
             self._moves_max = min(1024, 2 * self._moves_max)
-            self._find_limit(responsive)
+            self._add_evidence(responsive)
 
     def record_cancelled(self, age: float, responsive: int) -> None:
         """Account for a request that was cancelled after *age* seconds of silence."""
         if age < max(LATE_MIN, self._slowest) or not responsive:
             return
         with self._lock:
-            self._cancelled += 1
-            if self._cancelled >= CANCELLED_MIN:
-                self._cancelled = 0
-                self._find_limit(responsive)
+            self._add_evidence(responsive)
 
-    def _find_limit(self, responsive: int) -> None:
-        self.responsive = responsive
-        self.limits_found += 1
+    def _add_evidence(self, responsive: int) -> None:
+        self._evidence += 1
+        if self._evidence >= EVIDENCE_MIN:
+            self._evidence = 0
+            self.responsive = responsive
+            self.limits_found += 1

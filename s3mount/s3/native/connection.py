@@ -102,11 +102,11 @@ class Connection:
         return self._buffer.has_begun
 
     def wait_response(self, seconds: float) -> bool:
-        """Wait for some of the response, or an end; return False if neither comes in *seconds*."""
-        try:
-            return self._buffer.wait_response(seconds)
-        except OSError:  # `exchange` reports it
-            return True
+        """Wait for some of the response, or an end; return False if neither comes in *seconds*.
+
+        Raises OSErrors. TLS reports why the peer refuses it once, so they end the exchange.
+        """
+        return self._buffer.wait_response(seconds)
 
     def exchange(
         self,
@@ -120,8 +120,8 @@ class Connection:
 
         The body is to be read by *deadline* too, unless `set_deadline` changes it. *message* is
         None if it was sent before; *is_bodiless*: it is a HEAD. *on_sent* is called before anything
-        is read. Raises OSErrors, among them StaleConnectionError, and InvalidResponseError; then
-        the connection is to be closed.
+        is read; its OSErrors are those of the connection. Raises OSErrors, among them
+        StaleConnectionError, and InvalidResponseError; then the connection is to be closed.
         """
         self._stream.set_deadline(deadline)
         try:
@@ -259,10 +259,7 @@ class _ReceiveBuffer:
         return self._state(length)
 
     def wait_response(self, seconds: float) -> bool:
-        """As `Connection.wait_response`, but raises OSErrors.
-
-        What TLS receives for itself is waited past, a tick late at most.
-        """
+        """As `Connection.wait_response`. What TLS receives for itself ends the wait early."""
         if self.has_begun or self._stop == len(self._buffer):
             return True
         if not self._stream.wait_readable(seconds):

@@ -4,8 +4,9 @@ It hands out the one that was used last, so few stay open and those stay fast. T
 nothing: scheduling decides how many requests are in flight.
 
 A request may leave a connection that is silent (`silent_connections`) for one that is proven. It
-waits for one to be released, before any other request gets that. If a proven one is closed instead,
-it opens one: never does a request wait that no connection is coming to.
+waits for one to be released, before any other request gets that, for PROVEN_WAIT at most. If a
+proven one is closed instead, it opens one: never does a request wait that no connection is coming
+to.
 """
 
 import threading
@@ -22,14 +23,14 @@ from s3mount.s3.tcp_connect import OnWait, Waitable
 # bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
 BUFFERS_TOTAL = 32 * 1024 * 1024
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
+PROVEN_WAIT = 5.0  # seconds; over a slow link, bodies keep all of them for minutes
 
 
 class ConnectionPool:
     """Pool of connections, kept between exchanges; an acquired one is to be released or closed.
 
     *connect* opens one by a deadline. A header must arrive within *idle_timeout* seconds. *budget*
-    is that of large buffers, and *silent_connections* those of all pools, by default of this pool
-    only.
+    is that of large buffers. *silent_connections* are those of this pool, new ones by default.
     """
 
     def __init__(
@@ -81,7 +82,10 @@ class ConnectionPool:
         return self.open(deadline, cancel_token, on_tick=check_age)
 
     def acquire_proven(self, deadline: float, cancel_token: CancelToken) -> Connection:
-        """Return a proven connection, once one is idle; or a new one, if one was closed instead."""
+        """Return a proven connection, once one is idle; or a new one, if one was closed instead.
+
+        TimeoutError if all of them are busy for PROVEN_WAIT. Else as `acquire`.
+        """
         waiter = _Waiter()
         while not self._add_waiter(waiter):
             connection = self.acquire_idle(deadline)
@@ -91,7 +95,8 @@ class ConnectionPool:
                 self.discard(connection)
         try:
             cancel_token.attach(waiter.shut_down)
-            is_awake = waiter.wait(self.header_deadline(deadline) - self._clock())
+            wait = self.header_deadline(deadline) - self._clock()
+            is_awake = waiter.wait(min(PROVEN_WAIT, wait))
         except RequestCancelledError:
             is_awake = False
         finally:
@@ -101,7 +106,7 @@ class ConnectionPool:
             if connection is not None:
                 self.release(connection)
             cancel_token.check()
-            raise TimeoutError("no connection responds")
+            raise TimeoutError("no connection was released")
         if connection is not None and self._is_alive(connection, deadline):
             return connection
         return self.open(deadline, cancel_token)

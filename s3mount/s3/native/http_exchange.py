@@ -2,10 +2,12 @@
 
 A kept-alive connection that the peer had closed is no failure: the request is sent once more, over
 a new connection. Nor is a new connection that stays silent while others have responses: a read is
-sent once more, over one of those. It is so moved once. Thus a request is sent four times at most:
+sent once more, over one of those, or over a new one if all of those are busy for long. It is so
+moved once. Thus a request is sent four times at most:
 over a closed connection, a silent one, the closed one that it was moved to, and a new one.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -61,11 +63,12 @@ class HttpExchange:
     length: int = 0
     record: RequestRecord | None = None  # while the request is in flight
     response: Response | None = None  # from `__enter__` to `__exit__`
+    may_move: bool = True  # once
     silent_for: float | None = None  # seconds, of the connection that it was moved off
 
     @property
     def has_begun(self) -> bool:
-        connection = self.connection  # None: another thread has just ended the exchange
+        connection = self.connection  # None: another thread ended the exchange, or sends it again
         return connection is None or connection.has_begun
 
     def fileno(self) -> int:
@@ -89,8 +92,8 @@ class HttpExchange:
                     acquire = self._acquire_new
                     self.connection, message = None, self._encode()
                 except SilentConnectionError as exc:
-                    self.silent_for = exc.age
-                    acquire = self.pool.acquire_proven
+                    self.may_move, self.silent_for = False, exc.age
+                    acquire = self._acquire_proven
                     self.connection, message = None, self._encode()
         finally:
             if self.response is None:
@@ -119,8 +122,16 @@ class HttpExchange:
 
     def _acquire_new(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return a new connection; one that is waited for as long as need be, after a move."""
-        acquire = self.pool.acquire_new if self.silent_for is None else self.pool.open
+        acquire = self.pool.acquire_new if self.may_move else self.pool.open
         return acquire(deadline, cancel_token)
+
+    def _acquire_proven(self, deadline: float, cancel_token: CancelToken) -> Connection:
+        """Return a proven connection; a new one if all are busy for long, and it moved in vain."""
+        try:
+            return self.pool.acquire_proven(deadline, cancel_token)
+        except TimeoutError:
+            self._end_move(math.inf)
+            return self.pool.open(deadline, cancel_token)
 
     @property
     def _sent_over(self) -> Connection:
@@ -162,7 +173,7 @@ class HttpExchange:
 
     def _wait_patiently(self, connection: Connection, began: float) -> None:
         """Wait until some of the response is here, or the request is to be moved."""
-        is_movable = self.silent_for is None and self.request.method in READS
+        is_movable = self.may_move and self.request.method in READS
         until = self.pool.header_deadline(self.deadline)
         while is_movable and not connection.wait_response(PATIENCE_STEP):
             now = self.pool.now()

@@ -17,7 +17,6 @@ from s3mount.s3.native.connection import BufferBudget
 from s3mount.s3.native.connection_pool import BUFFERS_TOTAL, ConnectionPool
 from s3mount.s3.native.connector import Connector
 from s3mount.s3.native.socket_stream import Stream
-from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.tcp_connect import OnWait
 
 _Host = tuple[str, str, int, str | None]  # scheme, name, port, proxy
@@ -30,7 +29,6 @@ class SharedPools:
         self._connections = connections
         self._clock = clock
         self._budget = BufferBudget(BUFFERS_TOTAL)
-        self.silent_connections = SilentConnections()  # to all hosts
         self._lock = threading.Lock()
         # under the lock: the pools, the one with the newest connection last; the TLS context of all
         # of them; whether they are closed
@@ -50,7 +48,6 @@ class SharedPools:
                     idle_timeout=store.idle_timeout,
                     clock=self._clock,
                     budget=self._budget,
-                    silent_connections=self.silent_connections,
                 )
                 if self._is_closed:
                     pool.close()

@@ -1,7 +1,8 @@
 """Fair sharing (max-min) of the permits of a mount among the limiters of its buckets.
 
 Each bucket has an AIMD limit of its own: a bucket that throttles, or does not respond, lowers no
-other one's. Below that, all buckets share the permits. Invariants, beside those of `limiter`,
+other one's. A host that serves few connections lowers those of all its buckets, which share them.
+Below that, all buckets share the permits. Invariants, beside those of `limiter`,
 however requests of any bucket acquire, release, are promoted or cancelled:
 
 1. No more permits are held than there are, by all buckets together.
@@ -27,11 +28,10 @@ from s3mount.thread_pool import ThreadPool
 
 
 class SharedPermits:
-    """The *limit* permits of several buckets, and their connections; for one trio run."""
+    """The *limit* permits of several buckets; for one trio run."""
 
-    def __init__(self, limit: int, silent_connections: SilentConnections | None = None) -> None:
+    def __init__(self, limit: int) -> None:
         self.limit = limit
-        self.silent_connections = silent_connections
         # the permits held by all buckets, and the limiters that requests wait in: one that admits
         # goes to the end. That of the last response.
         self.held = dict.fromkeys(Priority, 0)
@@ -86,8 +86,10 @@ class SharedPermits:
 class BucketLimiter(Limiter):
     """`Limiter` of one bucket, within the permits of *shared*."""
 
-    def __init__(self, shared: SharedPermits) -> None:
-        super().__init__(shared.limit, shared.silent_connections)
+    def __init__(
+        self, shared: SharedPermits, silent_connections: SilentConnections | None = None
+    ) -> None:
+        super().__init__(shared.limit, silent_connections)
         self._shared = shared
 
     def acquire_nowait(self, priority: Priority) -> Permit | None:
@@ -142,22 +144,21 @@ class BucketLimiter(Limiter):
 
 
 class AccountScheduling:
-    """Permits and threads of up to *max_connections* requests at once; for one trio run.
+    """Permits and threads of up to *max_connections* requests at once; for one trio run."""
 
-    *silent_connections* are those of the transports.
-    """
-
-    def __init__(
-        self, max_connections: int, silent_connections: SilentConnections | None = None
-    ) -> None:
-        self._permits = SharedPermits(max_connections, silent_connections)
+    def __init__(self, max_connections: int) -> None:
+        self._permits = SharedPermits(max_connections)
         self._thread_pool = ThreadPool(not_sent)
         self._executor = Executor(self._thread_pool)
         self.has_capacity = self._permits.has_capacity
 
-    def for_store(self) -> StoreScheduling:
-        """Return that of one more store, which is closed with this object."""
-        return StoreScheduling(BucketLimiter(self._permits), self._thread_pool, self._executor)
+    def for_store(self, silent_connections: SilentConnections | None = None) -> StoreScheduling:
+        """Return that of one more store, which is closed with this object.
+
+        *silent_connections* are those of its transport.
+        """
+        limiter = BucketLimiter(self._permits, silent_connections)
+        return StoreScheduling(limiter, self._thread_pool, self._executor)
 
     def close(self) -> None:
         """Let the threads end, those that make an attempt after it."""

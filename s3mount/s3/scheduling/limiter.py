@@ -199,7 +199,8 @@ class Limiter:
     def __init__(self, limit: int, silent_connections: SilentConnections | None = None) -> None:
         self.aimd = AimdLimit(limit)
         self._silent_connections = silent_connections or SilentConnections()
-        self._limits_found = 0  # of those that the limit accounts for
+        # how many of those that were found the limit accounts for: an old one may be none any more
+        self._limits_found = self._silent_connections.limits_found
         self.throttles = 0
         # The permits held, and the tasks that wait, by priority. A task that was rescheduled has
         # been counted already. `_permits` are the objects shared by the requests of one round.

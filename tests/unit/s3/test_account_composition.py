@@ -98,7 +98,7 @@ async def test_a_bucket_that_has_moved_is_no_outage_of_the_region_that_it_left()
             bucket="", buckets=("b",), endpoint_url=f"http://127.0.0.1:{server.port}"
         )
         factory, metrics = factory_of(config), Metrics()
-        stores = AccountStores(config, factory, factory.account_operations())
+        stores = AccountStores(config, factory, *factory.account_operations())
         stores.register_metrics(metrics)
 
         await stores.view.list_page(ListQuery("b/"))
@@ -116,7 +116,7 @@ async def test_the_outage_of_a_bucket_that_nobody_asks_again_lapses(
             bucket="", buckets=("b",), endpoint_url=f"http://127.0.0.1:{server.port}"
         )
         factory, metrics = factory_of(config), Metrics()
-        stores = AccountStores(config, factory, factory.account_operations())
+        stores = AccountStores(config, factory, *factory.account_operations())
         stores.register_metrics(metrics)
         with pytest.raises(StoreError):
             await stores.view.list_page(ListQuery("b/"))

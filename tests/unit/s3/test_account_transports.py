@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import pytest
 
-from s3mount.config import StoreConfig
+from s3mount.config import AddressingStyle, StoreConfig
 from s3mount.s3.account_transports import AccountTransports
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.endpoint.resolve import resolve_endpoint
@@ -64,3 +64,21 @@ def test_each_bucket_has_customer_keys_at_its_own_host_as_they_were_at_the_start
     hosts = [request.partition("\r\nhost: ")[2].partition("\r\n")[0] for request in sent]
     assert hosts == [f"{each}.localhost:{server.port}" for each in ("one", "one", "two", "two")]
     assert [ALGORITHM in request for request in sent] == [False, True] * 2
+
+
+@pytest.mark.parametrize(("style", "hosts"), [("path", 1), ("virtual", 2)])
+def test_buckets_share_the_silent_connections_of_their_host(
+    style: AddressingStyle, hosts: int
+) -> None:
+    account = StoreConfig(bucket="", endpoint_url="http://localhost:1", addressing_style=style)
+    transports = AccountTransports(account, RequestLog())
+
+    found = set()
+    for bucket in ("one", "two"):
+        config = replace(account, bucket=bucket)
+        credentials = FixedCredentials(FrozenCredentials("AKID", "secret"))
+        endpoint = resolve_endpoint(config, session(), region="us-east-1", credentials=credentials)
+        found.add(transports.silent_connections(config, endpoint))
+    transports.close()
+
+    assert len(found) == hosts

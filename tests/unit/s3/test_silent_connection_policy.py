@@ -1,7 +1,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.silent_connections import PATIENCE_FACTOR, PATIENCE_MIN, TRIALS, SilentConnections
+from s3mount.s3.silent_connections import (
+    EVIDENCE_MIN,
+    PATIENCE_FACTOR,
+    PATIENCE_MIN,
+    TRIALS,
+    SilentConnections,
+)
 
 
 def test_a_request_stays_until_its_connection_was_silent_for_several_usual_responses() -> None:
@@ -25,14 +31,35 @@ def test_more_requests_move_after_each_confirmed_move_and_few_after_one_in_vain(
     assert moves_begun() == TRIALS
     for _ in range(TRIALS):
         connections.end_move(1000.0, 0.1, responsive=7)
-    assert (connections.limits_found, connections.responsive) == (TRIALS, 7)
+    assert (connections.limits_found, connections.responsive) == (1, 7)
     begun = moves_begun()
     assert begun > TRIALS
 
     for _ in range(begun):
         connections.end_move(1000.0, 900.0, responsive=9)
     assert moves_begun() == TRIALS
-    assert connections.limits_found == TRIALS
+    assert connections.limits_found == 1
+
+
+def test_one_slow_response_over_a_new_connection_is_no_limit_of_connections() -> None:
+    """One response of 1.6 s lowered the limit of requests to the one other connection."""
+    connections = SilentConnections()
+
+    for _ in range(5):
+        assert connections.begin_move(1.6)
+        connections.end_move(1.6, 0.02, responsive=1)
+        connections.end_silence(connections.begin_silence(), is_proven=True)
+    assert not connections.limits_found
+
+
+def test_several_silent_connections_are_a_limit_of_connections() -> None:
+    connections = SilentConnections()
+
+    for _ in range(EVIDENCE_MIN):
+        assert connections.begin_move(1.6)
+        connections.end_move(1.6, 0.02, responsive=1)
+
+    assert connections.limits_found == 1
 
 
 @given(

@@ -14,6 +14,7 @@ import trio
 import trustme
 
 from s3mount.s3.model import ByteRange, ObjectVersion
+from s3mount.s3.native import connection_pool
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import Priority
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -21,7 +22,15 @@ from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.silent_connections import SilentConnections
 from tests.unit.s3.saturated_server import SaturatedServer, saturated, slice_of
-from tests.unit.s3.scripted_server import store_at
+from tests.unit.s3.scripted_server import (
+    ScriptedServer,
+    part,
+    says,
+    scripted,
+    stalls_after,
+    store_at,
+)
+from tests.waiting import wait_until
 
 CONTENT = bytes(range(256)) * 256
 STEP = 1000  # bytes of a read
@@ -30,7 +39,9 @@ TIMEOUT = 60.0
 
 
 @contextmanager
-def store_of(server: SaturatedServer, connections: int, **changes: object) -> Iterator[RemoteStore]:
+def store_of(
+    server: SaturatedServer | ScriptedServer, connections: int, **changes: object
+) -> Iterator[RemoteStore]:
     """A store as a mount makes it, within its event loop. No request is to have failed."""
     silent_connections, requests = SilentConnections(), RequestLog()
     transport = NativeTransport(
@@ -110,6 +121,33 @@ def test_requests_leave_silent_connections_though_no_other_request_is_sent() -> 
 
     with saturated(2, slice_of(CONTENT)) as server:
         trio.run(main)
+
+
+def test_a_read_does_not_wait_for_connections_whose_bodies_take_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each attempt waited for half a minute, and was then made anew: the read failed."""
+    monkeypatch.setattr(connection_pool, "PROVEN_WAIT", 0.1)
+    response = part(CONTENT, 0, STEP)
+
+    async def main() -> None:
+        with store_of(server, 8) as store:
+            buffer = memoryview(bytearray(STEP))
+            busy = store.start_read(
+                VERSION, ByteRange(0, STEP), buffer, lambda *_: ended.set(), Priority.DEMAND
+            )
+            await trio.to_thread.run_sync(wait_until, lambda: bool(server.requests))
+            assert await read(store, 0) == CONTENT[:STEP]
+
+            assert (store.counts.retries, store.counts.throttles) == (0, 0)
+            busy.cancel()
+            await ended.wait()
+
+    ended = trio.Event()
+    with scripted(stalls_after(response[:-1]), stalls_after(), says(response)) as server:
+        trio.run(main)
+
+        assert len(server.requests) == 3
 
 
 def test_no_read_times_out_after_the_store_has_closed_all_idle_connections() -> None:

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from s3mount.s3.native import connection_pool
 from s3mount.s3.native.connection import Connection
 from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
@@ -25,6 +26,12 @@ def new_pool() -> ConnectionPool:
         return stream
 
     return ConnectionPool(connect, idle_timeout=FAR, clock=time.monotonic)
+
+
+@pytest.fixture(autouse=True)
+def waiting_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No wait ends by itself, on a busy machine either."""
+    monkeypatch.setattr(connection_pool, "PROVEN_WAIT", FAR)
 
 
 def test_a_waiting_request_gets_the_next_connection_before_all_others() -> None:
@@ -74,6 +81,22 @@ def test_a_request_waits_for_no_connection_that_nobody_has() -> None:
     pool.discard(held)
 
     assert pool.acquire_proven(FAR, CancelToken()) is not held
+
+
+def test_a_request_does_not_wait_for_connections_that_are_busy_for_long(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection_pool, "PROVEN_WAIT", 0.01)
+    pool = new_pool()
+    held = pool.open(FAR, CancelToken())
+    pool.prove(held)
+
+    with pytest.raises(TimeoutError):
+        pool.acquire_proven(FAR, CancelToken())
+
+    assert not pool._waiters
+    pool.release(held)
+    assert pool.acquire_idle(FAR) is held
 
 
 @pytest.mark.parametrize("is_closed", [False, True], ids=["cancelled", "pool-closed"])

@@ -234,6 +234,52 @@ def test_a_certificate_that_is_not_trusted_is_the_cause_of_the_failure(
     assert isinstance(caught.value.__cause__, ssl.SSLCertVerificationError)
 
 
+@contextlib.contextmanager
+def demanding_certificates(bundle: Path) -> Iterator[int]:
+    """A server that refuses clients without a certificate, and keeps their connections; its port.
+
+    By TLS 1.3 it does so after the client's handshake, in place of the first response. The file
+    *bundle* is written, for clients to trust it.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    issuer = trustme.CA()
+    issuer.issue_cert("127.0.0.1").configure_cert(context)
+    issuer.cert_pem.write_to_path(bundle)
+    issuer.configure_trust(context)
+    context.verify_mode = ssl.CERT_REQUIRED
+    ended = threading.Event()
+
+    def refuse() -> None:
+        sock, _ = listener.accept()
+        with context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False) as secure:
+            with contextlib.suppress(ssl.SSLError):
+                secure.do_handshake()
+            ended.wait()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse)
+        thread.start()
+        try:
+            yield listener.getsockname()[1]
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_server_that_demands_a_client_certificate_is_the_cause_of_the_failure(
+    tmp_path: Path,
+) -> None:
+    """The alert was lost in the wait for the response, and a timeout was reported."""
+    with demanding_certificates(tmp_path / "ca.pem") as port:
+        operations = connect(port, ca_bundle=str(tmp_path / "ca.pem"))
+
+        with pytest.raises(Retryable) as caught:
+            read(operations)
+
+        operations.close()
+    assert isinstance(caught.value.__cause__, ssl.SSLError)
+
+
 def test_no_certificate_is_verified_without_verify_ssl(authority: Authority) -> None:
     with connecting(authority, says(RESPONSE), ca_bundle=None, verify_ssl=False) as (operations, _):
         assert read(operations) == CONTENT[NEARLY_ALL.start : NEARLY_ALL.stop]

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.bucket_limiter import BucketLimiter, SharedPermits
 from s3mount.s3.scheduling.limiter import Limiter
+from s3mount.s3.silent_connections import EVIDENCE_MIN, SilentConnections
 from tests.unit.s3.scheduling.test_limiter import DEMAND, PREFETCH, Request, crowd
 
 ADMITTED = {  # by the permits in all: what each of several buckets gets that hold on to theirs
@@ -91,6 +92,21 @@ async def test_a_bucket_that_throttles_lowers_no_other_limit_and_blocks_no_prefe
         nursery.cancel_scope.cancel()
 
     assert found == (1, False, 5)  # of 7: one is left to others, one to demand requests
+
+
+async def test_a_host_of_few_connections_lowers_no_limit_of_buckets_at_other_hosts() -> None:
+    shared, few = SharedPermits(8), SilentConnections()
+    at_host, elsewhere = BucketLimiter(shared, few), BucketLimiter(shared, SilentConnections())
+
+    for _ in range(EVIDENCE_MIN):
+        few.record_cancelled(1.0, responsive=2)
+    at_host.on_success()
+    elsewhere.on_success()
+    later = BucketLimiter(shared, few)
+    later.on_success()
+
+    assert (at_host.aimd.allowed, elsewhere.aimd.allowed) == (2, 8)
+    assert later.aimd.allowed == 8  # what was found before is for those that were there
 
 
 async def test_a_throttle_lets_the_prefetches_of_other_buckets_acquire() -> None:
