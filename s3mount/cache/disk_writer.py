@@ -31,12 +31,12 @@ from s3mount.cache.disk_protocol import Disk
 from s3mount.cache.disk_readers import Threads
 from s3mount.cache.pending_write import BatchResult, PendingWrite, write_batch
 from s3mount.cache.presence_table import PresenceTable
-from s3mount.cache.write_queue import Command, WriteQueue
+from s3mount.cache.write_queue import BatchSize, Command, WriteQueue
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 
 BATCH_DUE: Final = 16 << 20  # bytes for which a transaction is made
-BATCH: Final = 32 << 20  # bytes of one transaction
+BATCH: Final = 32 << 20  # bytes of one transaction, of a disk that is fast
 BATCH_SHARE: Final = 4  # of so many bytes of the directory: half of it makes room for no more
 USAGE_AGE: Final = 10.0  # seconds between two looks at what the directory holds
 STUCK_AFTER: Final = 30.0  # seconds
@@ -67,10 +67,11 @@ class DiskWriter:
         self._threads = threads
         self._health = health
         self._limit = limit
-        # what waits, and the bytes of it that are in no buffer; whether a task watches when that is
-        # due; since when something is done
+        # what waits, how much of it the next batch takes, and the bytes of it that are in no
+        # buffer; whether a task watches when that is due; since when something is done
         batch_bytes = min(BATCH, limit, disk.limits.size // BATCH_SHARE)
-        self._waiting = WriteQueue(min(BATCH_DUE, batch_bytes), batch_bytes, delay)
+        self._waiting = WriteQueue(min(BATCH_DUE, batch_bytes), delay)
+        self._batch_size = BatchSize(batch_bytes)
         self._octets = 0
         self._is_watched = False
         self._busy_since: float | None = None
@@ -222,7 +223,7 @@ class DiskWriter:
         self._run(partial(self._disk.evict, named.name), end)
 
     def _start_batch(self) -> None:
-        batch = self._waiting.take_batch()
+        batch = self._waiting.take_batch(self._batch_size.octets)
         if not batch:
             return
         if not self._health.is_usable and not self._health.begin_trial():
@@ -233,8 +234,8 @@ class DiskWriter:
             write.is_begun = True
             if write.buffer is not None:
                 self._holds.hold(write.buffer)
-        write_batch = partial(self._write, batch)
-        self._run(write_batch, partial(self._on_written, batch, self._presence.generation))
+        began = trio.current_time(), self._presence.generation
+        self._run(partial(self._write, batch), partial(self._on_written, batch, *began))
 
     def _write(self, batch: list[PendingWrite]) -> BatchResult:
         """Write *batch*, and look at what the directory holds; called in a thread."""
@@ -253,7 +254,11 @@ class DiskWriter:
             self.usage = self._disk.usage()
 
     def _on_written(
-        self, batch: list[PendingWrite], generation: int, result: outcome.Outcome[object]
+        self,
+        batch: list[PendingWrite],
+        began_at: float,
+        generation: int,
+        result: outcome.Outcome[object],
     ) -> None:
         for write in batch:
             if write.buffer is not None:
@@ -264,6 +269,7 @@ class DiskWriter:
             return
         written = result.unwrap()
         assert isinstance(written, BatchResult)
+        self._batch_size.record(written.octets, trio.current_time() - began_at)
         self._health.end_trial()
         self.bytes_written += written.octets
         for each in written.found:

@@ -6,17 +6,21 @@ tells the time, and what a write costs. Invariants:
 
 1. Writes and commands leave in the order in which they came, the lost ones left out.
 2. Something is due once *due_bytes* or BATCH_MAX writes wait, or a command, or the first one has
-   waited for *delay*. What comes while another batch is written makes the next one longer, up to
-   *batch_bytes*: the more a writer is behind, the less it pays for each.
+   waited for *delay*. What comes while another batch is written makes the next one longer, as far
+   as the owner lets it: the more a writer is behind, the less it pays for each.
 3. Of writes that are lost at most LOST_MAX are in the queue.
+4. A batch that took longer than a read may wait for the disk makes the next one so much smaller,
+   but for BATCH_LEAST: a read waits behind it, and a slow disk is not to count as one that hangs.
 """
 
 from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
+from s3mount.cache.disk_readers import SLOW_AFTER
 from s3mount.cache.pending_write import PendingWrite
 
+BATCH_LEAST: Final = 8 << 20  # bytes: less would cost more transactions than it saves time
 BATCH_MAX: Final = 512  # writes of one transaction, which keeps other mounts from writing
 LOST_MAX: Final = 1024
 
@@ -36,14 +40,10 @@ class _Item(NamedTuple):
 
 
 class WriteQueue:
-    """Queue of which a batch has *batch_bytes* at most, or one write.
+    """Queue of which a batch is due with *due_bytes*, or after *delay* seconds."""
 
-    It is due with *due_bytes*, or after *delay* seconds.
-    """
-
-    def __init__(self, due_bytes: int, batch_bytes: int, delay: float) -> None:
+    def __init__(self, due_bytes: int, delay: float) -> None:
         self._due_bytes = due_bytes
-        self._batch_bytes = batch_bytes
         self._delay = delay
         # what waits, in order; how many of these are lost, at most; what the others are
         self._items: deque[_Item] = deque()
@@ -85,13 +85,16 @@ class WriteQueue:
         self._pop()
         return command
 
-    def take_batch(self) -> list[PendingWrite]:
-        """Take the writes that are next, as far as they are one batch; none may be left of them."""
+    def take_batch(self, octets_max: int) -> list[PendingWrite]:
+        """Take the writes that are next, as far as they are one batch; none may be left of them.
+
+        It has *octets_max* bytes at most, or one write.
+        """
         batch: list[PendingWrite] = []
         octets = 0
         while self._items and isinstance(write := self._items[0].what, PendingWrite):
             item = self._items[0]
-            is_full = octets + item.cost > self._batch_bytes or len(batch) == BATCH_MAX
+            is_full = octets + item.cost > octets_max or len(batch) == BATCH_MAX
             if batch and is_full and not item.is_lost:
                 break
             self._pop()
@@ -120,3 +123,19 @@ class WriteQueue:
         item = self._items.popleft()
         self._octets -= item.cost
         return item
+
+
+class BatchSize:
+    """Size of the next batch, of *most* bytes at most: small until the disk is known to be fast."""
+
+    def __init__(self, most: int) -> None:
+        self._least = min(BATCH_LEAST, most)
+        self._most = most
+        self.octets = self._least
+
+    def record(self, octets: int, seconds: float) -> None:
+        """A batch took *seconds*, in which *octets* bytes were written."""
+        if seconds > SLOW_AFTER:
+            self.octets = max(self._least, int(min(self.octets, octets) * SLOW_AFTER / seconds))
+        elif 2 * octets >= self.octets and seconds <= SLOW_AFTER / 2:
+            self.octets = min(self._most, 2 * self.octets)

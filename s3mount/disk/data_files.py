@@ -75,8 +75,8 @@ class DataFiles:
         """Write *runs*, each a place in an object and its bytes from there on.
 
         Those that touch in a file take one call, if they come in their order. Pages of large
-        objects are dropped (docs/decisions/disk-pages.md). Their segments are
-        locked, so no file is removed meanwhile.
+        objects are dropped (docs/decisions/disk-pages.md). Their segments are locked, so no file is
+        removed meanwhile.
         """
         for write in joined_writes(runs):
             self.close_removed(write.location)

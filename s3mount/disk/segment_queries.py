@@ -58,7 +58,7 @@ def find_many(
 
 def load_recent(connection: sqlite3.Connection, is_due: Callable[[], bool]) -> None:
     """Have the kernel read what is told of the segments accessed last, until it *is_due* to end."""
-    for segment_class in (SegmentClass.KEPT, SegmentClass.COLD):
+    for segment_class in (SegmentClass.PINNED, SegmentClass.KEPT, SegmentClass.COLD):
         for offset in range(0, RECENT_MAX, RECENT_AT_ONCE):
             if is_due():
                 return

@@ -99,7 +99,7 @@ def size_on_disk(folder: Path) -> int:
 
 def test_a_full_disk_is_used_as_far_as_it_goes(objects: Objects, tmp_path: Path) -> None:
     """The directory's limit is larger than its file system, which has less than the objects."""
-    with small_disk(tmp_path, 32 * MIB) as small:
+    with small_disk(tmp_path, 64 * MIB) as small:
         options = (
             f"--cache-dir={small}/cache",
             "--cache-size=1GiB",

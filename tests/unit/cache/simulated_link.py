@@ -92,12 +92,16 @@ class CountingDisk(MemoryDisk):
 
 
 class SimulatedThreads:
-    """Threads in which a write to *disk* takes *batch_time*, and as long as its bytes do."""
+    """Threads in which a write to *disk* takes *batch_time*, and as long as its bytes do.
+
+    *longest* is how many seconds the longest one took.
+    """
 
     def __init__(self, disk: CountingDisk, rate: float, batch_time: float) -> None:
         self._disk = disk
         self._rate = rate
         self._batch_time = batch_time
+        self.longest = 0.0
 
     def submit(
         self, function: Callable[[], T], on_end: Callable[[outcome.Outcome[T]], None]
@@ -106,6 +110,7 @@ class SimulatedThreads:
         result = outcome.capture(function)
         octets = self._disk.kept - before
         seconds = self._batch_time + octets / self._rate if octets else 0.0
+        self.longest = max(self.longest, seconds)
 
         async def run() -> None:
             await trio.sleep(seconds)

@@ -11,6 +11,7 @@ from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.disk_health import disk_health
+from s3mount.cache.disk_readers import SLOW_AFTER
 from s3mount.cache.disk_source import DiskSource
 from s3mount.cache.ranges import MIB, FetchSizes
 from s3mount.config import BlockConfig
@@ -28,11 +29,16 @@ BATCH_TIME = 0.006  # seconds that a transaction takes on two busy cores
 
 @dataclass(frozen=True)
 class ReadResult:
-    """Simulated seconds of the read; bytes that were not written, and the memory at most."""
+    """Simulated seconds of the read; bytes that were not written, and the memory at most.
+
+    *failures* are those of the disk, *longest* is how many seconds its longest batch took.
+    """
 
     seconds: float
     lost: int
     used: int
+    failures: int
+    longest: float
 
 
 def read_all(link_rate: int, latency: float, disk_rate: int | None) -> ReadResult:
@@ -44,9 +50,9 @@ def read_all(link_rate: int, latency: float, disk_rate: int | None) -> ReadResul
 async def _read_all(link_rate: int, latency: float, disk_rate: int | None) -> ReadResult:
     disk, sources, used = CountingDisk(), [], 0
     threads = SimulatedThreads(disk, disk_rate or FASTEST, BATCH_TIME)
+    health = disk_health(trio.current_time)
 
     def make_tier(next_source: BlockSource, holds: BufferHolds) -> BlockSource:
-        health = disk_health(trio.current_time)
         source = DiskSource(
             disk, next_source, holds, threads, namespace="n", memory_limit=MEMORY, health=health
         )
@@ -70,7 +76,8 @@ async def _read_all(link_rate: int, latency: float, disk_rate: int | None) -> Re
         reader.close()
         for each in sources:
             await each.wait_kept()
-    return ReadResult(seconds, SIZE - disk.kept, used)
+    failures = health.writing.failures
+    return ReadResult(seconds, SIZE - disk.kept, used, failures, threads.longest)
 
 
 @pytest.mark.parametrize("latency", [0.0005, 0.02])
@@ -93,3 +100,17 @@ def test_a_disk_that_is_slower_than_the_link_delays_no_reader(
 
     assert result.seconds <= 1.03 * without.seconds
     assert result.used <= MEMORY
+
+
+@pytest.mark.parametrize("disk_rate", [MIB // 2, MIB, 4 * MIB])
+def test_a_slow_disk_is_not_taken_for_one_that_hangs(disk_rate: int) -> None:
+    result = read_all(700 * MIB, 0.02, disk_rate)
+
+    assert result.failures == 0
+
+
+@pytest.mark.parametrize("disk_rate", [20 * MIB, 40 * MIB, 100 * MIB])
+def test_no_batch_takes_longer_than_a_read_may_wait_for_the_disk(disk_rate: int) -> None:
+    result = read_all(700 * MIB, 0.02, disk_rate)
+
+    assert result.longest <= SLOW_AFTER

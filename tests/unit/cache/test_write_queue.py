@@ -21,7 +21,7 @@ def _write(octets: int) -> PendingWrite:
 
 
 def _queue(*sizes: int) -> WriteQueue:
-    queue = WriteQueue(BATCH, BATCH, DELAY)
+    queue = WriteQueue(BATCH, DELAY)
     for size in sizes:
         queue.add(_write(size), size, 0.0)
     return queue
@@ -43,11 +43,11 @@ def test_enough_bytes_or_writes_are_due_at_once() -> None:
 
 
 def test_a_writer_that_is_behind_takes_more_at_once() -> None:
-    queue = WriteQueue(BATCH, 4 * BATCH, DELAY)
+    queue = WriteQueue(BATCH, DELAY)
     for _ in range(6):
         queue.add(_write(BATCH), BATCH, 0.0)
 
-    assert [len(queue.take_batch()), len(queue.take_batch())] == [4, 2]
+    assert [len(queue.take_batch(4 * BATCH)) for _ in range(2)] == [4, 2]
 
 
 def test_a_command_is_due_at_once_with_what_came_before_it() -> None:
@@ -56,7 +56,7 @@ def test_a_command_is_due_at_once_with_what_came_before_it() -> None:
 
     assert queue.is_due(0.0)
     assert queue.take_command() is None
-    assert len(queue.take_batch()) == 1
+    assert len(queue.take_batch(BATCH)) == 1
     assert queue.take_command() is not None
     assert not queue.is_due(DELAY)
 
@@ -66,7 +66,7 @@ def test_all_that_precedes_a_command_is_due_batch_by_batch() -> None:
     queue.add_command(lambda: None, 0.0)
     queue.add(_write(1), 1, 0.0)
 
-    assert [len(queue.take_batch()) for _ in range(2) if queue.is_due(0.0)] == [1, 1]
+    assert [len(queue.take_batch(BATCH)) for _ in range(2) if queue.is_due(0.0)] == [1, 1]
     assert queue.take_command() is not None
     assert not queue.is_due(0.0)
 
@@ -96,7 +96,7 @@ _steps = st.one_of(
 def test_everything_leaves_once_and_in_order_in_bounded_batches(
     steps: list[tuple[str, int]],
 ) -> None:
-    queue, model, now = WriteQueue(BATCH, BATCH, DELAY), _Model(), 0.0
+    queue, model, now = WriteQueue(BATCH, DELAY), _Model(), 0.0
 
     for step, number in [*steps, ("command", 0), *[("take", 0)] * (len(steps) + 1)]:
         match step:
@@ -129,7 +129,7 @@ def _take(queue: WriteQueue, model: _Model) -> None:
     if command is not None:
         assert command is model.items.pop(0)
         return
-    batch = queue.take_batch()
+    batch = queue.take_batch(BATCH)
     assert len(batch) <= BATCH_MAX
     assert len(batch) == 1 or sum(each.octets for each in batch) <= BATCH
     assert batch == model.items[: len(batch)]

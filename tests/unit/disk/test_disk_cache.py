@@ -151,8 +151,26 @@ def test_what_is_told_of_recent_segments_is_loaded_until_it_takes_too_long(tmp_p
         load_recent(index, lambda: len(queries) == 2)
         load_recent(index, lambda: False)
 
-    # the second time until there are no more of a class: two and none of one, none of the other
-    assert len(queries) == 2 + 3 + 1
+    # the second time until there are no more of a class: two and none of one, none of the others
+    assert len(queries) == 2 + 3 + 2
+    cache.close()
+
+
+def test_what_is_told_of_pinned_segments_is_loaded_too(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(0, size=KIB))
+    cache.pin(Selection(), is_pinned=True)
+    counts: list[int] = []
+
+    def note_count(_: sqlite3.Cursor, row: tuple[int, ...]) -> tuple[int, ...]:
+        counts.append(row[0])
+        return row
+
+    with closing(open_index(tmp_path)) as index:
+        index.row_factory = note_count
+        load_recent(index, lambda: False)
+
+    assert counts == [1, 0, 0, 0]  # none is left of it, and none of the other classes
     cache.close()
 
 
