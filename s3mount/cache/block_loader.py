@@ -73,7 +73,7 @@ class BlockLoader:
         self.started += 1
         try:
             if block.buffer is None:
-                block.buffer = self.memory.acquire_nowait(len(block))
+                block.buffer = self.memory.acquire_nowait(len(block), may_queue=True)
             if block.buffer is None:
                 self._start_waiting(fetch)
             else:
@@ -252,7 +252,7 @@ class BlockLoader:
             return False
         block, fetch.read = fetch.block, None
         self._return_buffer(block)
-        block.buffer = self.memory.acquire_nowait(len(block))
+        block.buffer = self.memory.acquire_nowait(len(block), may_queue=True)
         if block.buffer is None:
             self._start_waiting(fetch)
         else:

@@ -65,21 +65,27 @@ class BufferPool:
         self._pending: deque[_PendingAllocation] = deque()
 
     def acquire_nowait(
-        self, length: int, *, spares_warmed: bool = False, spares_wanted: bool = False
+        self,
+        length: int,
+        *,
+        spares_warmed: bool = False,
+        spares_wanted: bool = False,
+        may_queue: bool = False,
     ) -> memoryview | None:
         """A buffer at the cost of blocks that were read, but the last; None if that is too little.
 
         Warmed blocks may be evicted too, unless it *spares_warmed*. If it *spares_wanted*, the
-        first to go must be one whose bytes nobody wants. It may be written to at once, while the
-        reply to the reader of that last block is still being sent.
+        first to go must be one whose bytes nobody wants. If it *may_queue*, `acquire` follows, and
+        nothing is evicted in place of a finished block that was read last. The buffer may be
+        written to at once, while the reply to the reader of that last block is still being sent.
         """
         if spares_wanted and self.free < block_cost(length) and not self._has_unwanted:
             return None
         evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
         evictable -= self.holds.lent_bytes
         used = self.used - self._idle_bytes + block_cost(length)
-        if self._last_accessed in self._finished:
-            evictable = 0  # which that block goes before
+        if may_queue and self._last_accessed in self._finished:
+            evictable = 0  # `acquire` evicts that block first
         is_too_little = used - evictable > self.limit
         return None if self._pending or is_too_little else self._find_buffer(length)
 
@@ -89,7 +95,7 @@ class BufferPool:
         A checkpoint only if it queues. *length* is at most the limit.
         """
         if self._last_accessed in self._finished:
-            self._last_accessed = None  # its reply was sent: this is another task
+            self._last_accessed = None  # its reply was sent: its reader ran in another task
         if not self._pending and (buffer := self._find_buffer(length)) is not None:
             return buffer
         allocation = _PendingAllocation(length)

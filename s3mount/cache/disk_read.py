@@ -148,10 +148,7 @@ class DiskRead:
         read = partial(read_runs, self._tier.disk, segment, task.runs, self._slice)
         if task.octets <= INLINE_MAX and not self._tier.readers.is_behind:
             result = outcome.capture(read, nowait=True)
-            is_late = isinstance(result, outcome.Error) and isinstance(
-                result.error, BlockingIOError
-            )
-            if not is_late:
+            if not _is_late(result):
                 self._account(task, result)
                 return
         self._submit(read, task)
@@ -175,6 +172,7 @@ class DiskRead:
         if isinstance(result, outcome.Error):
             if not isinstance(result.error, BypassedError):
                 self._tier.health.record_failure(result.error)
+            unawaited.drop_frames(result.error)
             self._gaps += task.runs
             return
         segment, missing, others = result.unwrap()
@@ -304,3 +302,15 @@ class DiskRead:
             return self._into
         start = self._byte_range.start
         return self._into[part.start - start : part.stop - start]
+
+
+def _is_late(result: outcome.Outcome[Found]) -> bool:
+    """Whether the disk would have had to be waited for.
+
+    Drops the frames of such an error. They hold the buffer, and *result*, and would keep both
+    until the garbage collector runs.
+    """
+    if not isinstance(result, outcome.Error) or not isinstance(result.error, BlockingIOError):
+        return False
+    unawaited.drop_frames(result.error)
+    return True

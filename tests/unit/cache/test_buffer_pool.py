@@ -73,6 +73,27 @@ def test_a_finished_block_is_evicted_before_those_read_longer_ago_until_it_is_re
     assert rig.memory.acquire_nowait(PART) is None  # the reply of the last one may be being sent
 
 
+async def test_a_demand_fetch_queues_for_the_finished_block_that_was_read_last() -> None:
+    rig = Rig(parts=2)
+    blocks = [rig.mark_evictable(number) for number in range(2)]
+    rig.memory.touch(blocks[1])
+    rig.memory.finish(blocks[1])
+
+    assert rig.memory.acquire_nowait(PART, may_queue=True) is None
+    await rig.memory.acquire(PART)
+    assert [1] == rig.evicted
+
+
+def test_a_finished_block_that_was_read_last_keeps_no_prefetch_from_older_blocks() -> None:
+    rig = Rig(parts=2)
+    blocks = [rig.mark_evictable(number) for number in range(2)]
+    rig.memory.touch(blocks[1])
+    rig.memory.finish(blocks[1])
+
+    assert rig.memory.acquire_nowait(PART) is not None
+    assert [0] == rig.evicted
+
+
 def test_prefetch_never_evicts_what_a_stream_is_expected_to_read() -> None:
     rig = Rig(parts=2)
     rig.mark_evictable(0, is_expected=True)

@@ -1,6 +1,8 @@
 """The disk as a tier: what is read from it, what it keeps, and how it stays out of the way."""
 
+import gc
 import logging
+import weakref
 
 import pytest
 import trio
@@ -55,6 +57,25 @@ async def test_what_was_read_from_the_store_is_read_from_the_disk_the_next_time(
 
     assert rig.asked() == []
     assert rig.source._writer.bytes_written == LARGE.size + SMALL.size
+
+
+@pytest.mark.parametrize("end", ["late", "failed"])
+async def test_a_read_that_the_disk_does_not_end_at_once_keeps_no_buffer_until_the_collector_runs(
+    end: str, allowed_warnings: list[str]
+) -> None:
+    allowed_warnings.append(CANNOT)
+    rig = DiskRig()
+    rig.fill(LARGE)
+    await rig.read(LARGE, 0, EXTENT)  # finds the segment
+    rig.disk.waits, rig.disk.fails = end == "late", end == "failed"
+    gc.collect()
+    gc.disable()
+    try:
+        buffer = weakref.ref((await rig.read(LARGE, 0, 2 * EXTENT)).obj)
+
+        assert buffer() is None
+    finally:
+        gc.enable()
 
 
 async def test_only_gaps_are_requested_and_gaps_that_touch_are_one_request() -> None:
