@@ -59,7 +59,7 @@ class BlockCache:
             self._planner, self._loader, prefetch_limit, connections
         )
         self._sizes = (sizes or FetchSizes(config.part_size)).within(config.memory_limit)
-        self._step_limit = StepLimit()
+        self._step_limit = StepLimit(trio.current_time)
         # each lives as long as a reader or a block refers to it
         self._versions: WeakValueDictionary[ObjectVersion, VersionBlocks] = WeakValueDictionary()
         self.warming = WarmFetcher(

@@ -1,17 +1,17 @@
 """Forward steps: a reader that leaves gaps, and whether they are to be fetched as if it read them.
 
 Such a reader is *sparse*. What lies between its reads costs bytes, and saves a round trip for each
-read. Short steps cost less than that on any link. Whether long ones do is measured: the reader's
-time for each step while it waits for single blocks, and afterwards. Pure but for a clock, which is
-read for long steps only. Invariants:
+read. Short steps cost less than that on any link. Whether long ones do is measured: how long the
+reader waits in each step while single blocks are fetched, and afterwards. Pure but for a clock,
+which is read for reads that wait in long steps only. Invariants:
 
 1. A reader is sparse after `STEPS` steps in a row, or `LONG_STEPS` if they are long. Their mean
    length is at most `StepLimit.longest`. Long steps lead from one block or less to the next.
 2. Fetched ahead is at most `FACTOR` times what the steps have covered, with the gaps; `LONG_FACTOR`
    times for long steps.
-3. Once long steps have taken longer than single blocks would have, by the time of `CREDIT` of
-   these, the reader is sparse no more. Steps of that length are not tried for `RETRY_AFTER`
-   seconds, in any version.
+3. Once the reader has waited longer in long steps than for single blocks, by the time of `CREDIT`
+   of these, it is sparse no more. Steps of that length are not tried for `RETRY_AFTER` seconds, in
+   any version. What passes between its reads is its own time.
 """
 
 import time
@@ -57,22 +57,22 @@ class ForwardSteps:
     *covered* are the bytes from the first step on, with the gaps; *is_sparse*: the gaps are to be
     fetched too; *is_long*: what the steps are on average. *_mean* is their length, *_skipped* what
     is left of their gaps.
-    *_measured* are the long steps that waited for single blocks, and *_usual* the seconds of each.
-    *_credit* are the seconds by which the others may yet be slower. *has_waited* since the latest.
+    *_measured* are the seconds of each long step that waited for a single block, in order, and
+    *_usual* is their median. *_credit* are the seconds by which the others may yet be slower.
+    *_waited* are the seconds that reads have waited since the latest step.
     """
 
     __slots__ = (
         "_block",
         "_count",
         "_credit",
-        "_last_at",
         "_limit",
         "_mean",
         "_measured",
         "_skipped",
         "_usual",
+        "_waited",
         "covered",
-        "has_waited",
         "is_long",
         "is_sparse",
     )
@@ -80,9 +80,10 @@ class ForwardSteps:
     def __init__(self, sizes: FetchSizes, limit: StepLimit) -> None:
         self._block = sizes.block
         self._limit = limit
-        self._count = self._mean = self._measured = self._skipped = self.covered = 0
-        self._last_at = self._usual = self._credit = 0.0
-        self.has_waited = self.is_long = self.is_sparse = False
+        self._count = self._mean = self._skipped = self.covered = 0
+        self._measured: tuple[float, ...] = ()
+        self._waited = self._usual = self._credit = 0.0
+        self.is_long = self.is_sparse = False
 
     @property
     def evidence(self) -> int:
@@ -95,6 +96,15 @@ class ForwardSteps:
     def reads_through_long(self) -> bool:
         """Whether long gaps are fetched."""
         return self.is_sparse and self.is_long
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The clock of the waits."""
+        return self._limit.clock
+
+    def record_wait(self, seconds: float) -> None:
+        """Account for a read that has waited for *seconds*, if `is_long`."""
+        self._waited += seconds
 
     def record_return(self, distance: int, length: int) -> bool:
         """Count a read of *length* bytes *distance* back; False if it ends the steps.
@@ -123,25 +133,23 @@ class ForwardSteps:
     def _record_long(self, element: int) -> bool:
         if element > self._block or self._mean > self._limit.longest * self._block:
             return False
-        now = self._limit.clock()
-        seconds, self._last_at = now - self._last_at, now
-        has_waited, self.has_waited = self.has_waited, False
+        seconds, self._waited = self._waited, 0.0
         if not self.is_long:  # the time before it was that of a short step
             self.is_long = True
-            self.is_sparse = self.is_sparse and self._measured >= LONG_STEPS
+            self.is_sparse = self.is_sparse and len(self._measured) >= LONG_STEPS
         elif self.is_sparse:
             self._credit = min(self._credit + self._usual - seconds, CREDIT * self._usual)
             if self._credit < 0:
                 self._limit.lower(self._mean // self._block)
                 return False
-        elif has_waited:
+        elif seconds:
             self._measure(seconds)
         return True
 
     def _measure(self, seconds: float) -> None:
         """Account for a step with a single block."""
-        self._measured += 1
-        self._usual += (seconds - self._usual) / self._measured
-        if self._measured >= LONG_STEPS:
+        self._measured = tuple(sorted((*self._measured, seconds)))
+        if len(self._measured) >= LONG_STEPS:
+            self._usual = self._measured[LONG_STEPS // 2]
             self.is_sparse = True
             self._credit = CREDIT * self._usual

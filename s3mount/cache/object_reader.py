@@ -41,12 +41,15 @@ class ObjectReader:
         if reply is not None:
             return reply
         stop = min(offset + size, self._version_blocks.version.size)
-        self._readahead.on_miss(self, self._version_blocks, offset, stop)
+        steps = self._readahead.on_miss(self, self._version_blocks, offset, stop)
+        began_at = 0.0 if steps is None else steps.clock()
         block, held = await self._ready_block(offset, stop)
         if stop <= block.stop:
             joined = None
         else:
             joined = await self._join_blocks(block, held, offset, stop)
+        if steps is not None:
+            steps.record_wait(steps.clock() - began_at)
         self._readahead.record_served(self._version_blocks, stop - offset)
         return held[offset - block.start : stop - block.start] if joined is None else joined
 

@@ -89,8 +89,6 @@ class Readahead:
 
     def grow_window(self, stream: SequentialStream, stop: int) -> None:
         """Widen the window: a read had to wait for a fetch that ends at *stop*."""
-        if stream.steps is not None:
-            stream.steps.has_waited = True
         if stop > stream.stalled_to:
             stream.stalled_to = stop
             growth = stream.window // 4 if stream.was_contended else stream.window

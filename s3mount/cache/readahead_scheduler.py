@@ -21,6 +21,7 @@ from typing import Final
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.fetch_planner import FetchPlanner
+from s3mount.cache.forward_steps import ForwardSteps
 from s3mount.cache.readahead_shares import ReadaheadShares
 from s3mount.cache.sequential_stream import SequentialStream
 from s3mount.s3.model import ByteRange, Reason
@@ -93,10 +94,13 @@ class ReadaheadScheduler:
         """`on_hit`, of an object of which nothing is to be fetched ahead."""
         self._record_read(owner, version_blocks, offset, stop)
 
-    def on_miss(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
+    def on_miss(
+        self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int
+    ) -> ForwardSteps | None:
         """*owner* reads [*offset*, *stop*), which is not all in one ready block.
 
-        Fetches what is missing of it, and what should be ahead of it.
+        Fetches what is missing of it, and what should be ahead of it. Returns the steps that are to
+        be told how long it waits, if any.
         """
         stream = self._record_read(owner, version_blocks, offset, stop)
         strided = version_blocks.strides.record_read(offset, stop)
@@ -122,6 +126,8 @@ class ReadaheadScheduler:
             self._fetch_strided(version_blocks, strided)
         if version_blocks.following:
             self._fetch_following(version_blocks, stream)
+        is_timed = (lacks or waits_to) and stream.steps is not None and stream.steps.is_long
+        return stream.steps if is_timed else None
 
     def _demand(
         self,

@@ -54,6 +54,7 @@ class Reading:
     def read(self, offset: int, length: int) -> SequentialStream:
         stop = min(offset + length, self.size)
         stream = self.policy.record_read(offset, stop)
+        began_at = self.now
         if next(gaps(ByteRange(offset, stop), self.fetched), None):
             self.misses += 1
             self.now += self.latency
@@ -66,6 +67,8 @@ class Reading:
             {*self.fetched, *(gap for span in spans for gap in gaps(span, self.fetched))}
         )
         self.now += (self.bytes_fetched - before) / self.rate
+        if stream.steps is not None and stream.steps.is_long:
+            stream.steps.record_wait(self.now - began_at)
         assert next(gaps(ByteRange(offset, stop), self.fetched), None) is None
         return stream
 
@@ -294,6 +297,32 @@ def test_long_steps_are_tried_again_after_some_time() -> None:
     read_in_long_steps(later, 256 * MIB)
 
     assert later.misses <= 2 * LONG_STEPS
+
+
+@pytest.mark.parametrize("seconds", [0.3, 60.0])
+@pytest.mark.parametrize("step", [3, 2 * LONG_STEPS, 100])
+def test_a_pause_of_the_reader_is_no_sign_of_a_slow_link(step: int, seconds: float) -> None:
+    """A pause of 0.3 s ended the long steps of all readers of the mount for five minutes."""
+    reading = Reading(rate=90e6)
+
+    for number in range(200):
+        if number == step:
+            reading.now += seconds
+        reading.read(number * MIB, 4096)
+
+    assert reading.misses <= 2 * LONG_STEPS
+
+
+@pytest.mark.parametrize("rate", [1e6, 12e6, 25e6])
+def test_slow_responses_while_single_blocks_are_timed_do_not_hide_a_slow_link(rate: float) -> None:
+    """One was a part of the usual time: the file was read through, five times slower."""
+    reading = Reading(rate=rate)
+
+    for number in range(200):
+        reading.latency = 60 if number in {2, 4} else 0.02
+        reading.read(number * MIB, 4096)
+
+    assert reading.bytes_fetched <= 200 * 128 * KIB + 16 * MIB
 
 
 def test_a_reader_that_stops_after_long_steps_has_fetched_twice_what_they_cover_at_most() -> None:

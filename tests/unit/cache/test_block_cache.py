@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 import trio
-from trio.testing import wait_all_tasks_blocked
+from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.forward_steps import LONG_STEPS
 from s3mount.cache.forward_steps import STEPS as SPARSE_STEPS
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
@@ -950,6 +951,31 @@ async def test_a_reader_in_short_steps_waits_for_its_first_steps_only() -> None:
             await reader.read(offset, 10 * KIB)
 
         assert read_metrics(rig.cache)["reads_waited"] <= 3 * SPARSE_STEPS
+
+
+async def test_a_reader_in_long_steps_that_pauses_waits_for_its_first_steps_only(
+    autojump_clock: MockClock,
+) -> None:
+    del autojump_clock
+    store = ScriptedStore()
+
+    async def respond() -> None:
+        while True:
+            await trio.sleep(0.02)
+            store.land_all()
+
+    async with trio.open_nursery() as loads:
+        cache = BlockCache(store, loads, BlockConfig(memory_limit=256 * MIB))
+        reader = cache.open(LARGE)
+        loads.start_soon(respond)
+        for number in range(40):
+            if number == 20:
+                await trio.sleep(60)
+            await reader.read(number * MIB + number**2 % 5 * 96 * KIB, 4096)  # in no stride
+        reader.close()
+        loads.cancel_scope.cancel()
+
+    assert read_metrics(cache)["reads_waited"] <= 3 * LONG_STEPS
 
 
 async def test_the_end_of_a_large_object_is_its_last_block() -> None:
