@@ -11,7 +11,7 @@ Pure. Invariants:
 """
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from sys import byteorder
 from typing import Literal
@@ -168,9 +168,12 @@ class PackedDirectories:
     def entry_count_of(self, number: int) -> int:
         return header(self._packed(number)).entry_count
 
-    def search(self, inode: int) -> Iterator[DirectoryKey | None]:
-        """Yield the key of each directory that may have *inode*, or be it, and None for others."""
-        for number in self.numbers():
+    def search(self, inode: int, numbers: Iterable[int]) -> Iterator[DirectoryKey | None]:
+        """Yield the key of each directory that may have *inode*, or be it, and None for others.
+
+        Of *numbers* those are looked at that are packed once their turn comes.
+        """
+        for number in numbers:
             packed = self._pages.get(number)
             if isinstance(packed, bytes) and not is_detached(packed):
                 is_found = inode.to_bytes(8, byteorder) in packed
