@@ -15,7 +15,7 @@ after another. Invariants:
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import pyfuse3
@@ -173,12 +173,11 @@ class EntryInvalidator:
         try:
             for is_first in (True, False) if is_all else (False,):
                 wanted = {pyfuse3.ROOT_INODE} if is_first else directories
-                for pages in _batches(
-                    page
-                    for page in referenced(until)
-                    if page[0] in wanted or (is_all and not is_first)
-                ):
-                    await self._send(_names(pages))
+                every = is_all and not is_first
+                for batch in _batches(referenced(until)):
+                    await self._send_or_yield(
+                        [page for page in batch if every or page[0] in wanted]
+                    )
         except Exception:  # raised again, with the directories back in the queue
             self._directories |= directories
             self._is_all = self._is_all or is_all
@@ -196,6 +195,13 @@ class EntryInvalidator:
         if len(self._directories) > DIRECTORIES_MAX:
             self._directories.clear()
             self._is_all = True
+
+    async def _send_or_yield(self, pages: Sequence[tuple[int, EntryPage]]) -> None:
+        """`_send` the names of *pages*; without any a checkpoint, as finding out took its time."""
+        if pages:
+            await self._send(_names(pages))
+        else:
+            await trio.lowlevel.checkpoint()
 
     async def _send(self, names: Iterable[tuple[int, bytes]]) -> None:
         if self._is_ending:

@@ -170,3 +170,19 @@ def test_a_cursor_goes_on_when_more_directories_are_known(
         pages[prefix] = tree[prefix]
 
     assert found + list(iter(cursor.next, None)) == files[1:]
+
+
+@given(tree=trees(), every=st.integers(1, 5), step=st.integers(1, 2))
+def test_files_may_be_opened_while_pages_become_others(tree: Tree, every: int, step: int) -> None:
+    """As those of directories do that are packed and unpacked."""
+    calls = iter(range(1, 1 << 30))
+
+    def pages_of(prefix: str, _most: int) -> Sequence[EntryPage] | None:
+        if prefix in tree and next(calls) % every == 0:
+            tree[prefix] = [page.subset(range(len(page))) for page in tree[prefix]]
+        return tree.get(prefix)
+
+    policy = SiblingPrefetcher(TraversalOrders(pages_of, ""))
+
+    for number in range(0, len(files_of(tree)), step):
+        list(policy.on_open(*files_of(tree)[number]))

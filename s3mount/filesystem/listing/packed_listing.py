@@ -21,7 +21,7 @@ _ETAG: Final = 16  # bytes of an MD5
 _LENGTH_MAX: Final = (1 << 16) - 1
 _ETAG_MAX: Final = _LENGTH_MAX // 4  # characters
 _DERIVED, _PARTIAL, _ORDERED, _UNREFERENCED, _LARGE, _PACKED_ETAGS = (1 << bit for bit in range(6))
-DETACHED: Final = 1 << 6  # it is no directory's any more, but the kernel refers to entries
+_DETACHED: Final = 1 << 6
 _SMALL_SIZES: Final = 1 << 31  # sizes below are kept in four bytes
 
 
@@ -40,10 +40,6 @@ class PackedHeader(NamedTuple):
     @property
     def is_unreferenced(self) -> bool:
         return bool(self.flags & _UNREFERENCED)
-
-    @property
-    def is_detached(self) -> bool:
-        return bool(self.flags & DETACHED)
 
 
 def header(packed: bytes) -> PackedHeader:
@@ -104,7 +100,23 @@ def prefix_of(packed: bytes) -> bytes:
 
 def is_of(packed: bytes, prefix: str) -> bool:
     """Whether it is likely to be the listing of the directory *prefix*, and not detached."""
-    return not packed[0] & DETACHED and packed.startswith(encode(prefix), _HEADER.size)
+    return not is_detached(packed) and packed.startswith(encode(prefix), _HEADER.size)
+
+
+def is_below(packed: bytes, prefix: bytes) -> bool:
+    """Whether it is the listing of the directory *prefix*, or of one in it."""
+    is_likely = packed.startswith(prefix, _HEADER.size)  # what follows the prefix may look like it
+    return is_likely and prefix_of(packed).startswith(prefix)
+
+
+def is_detached(packed: bytes) -> bool:
+    """Whether it is no directory's any more, and kept for the kernel, which refers to entries."""
+    return bool(packed[0] & _DETACHED)
+
+
+def detached(packed: bytes) -> bytes:
+    """The same, detached."""
+    return bytes((packed[0] | _DETACHED,)) + packed[1:]
 
 
 def inodes_of(packed: bytes) -> "array[int]":

@@ -191,7 +191,7 @@ class DirectoryLru:
         for directory in self.snapshot():
             self.forget(directory)
         for number in self._packed.numbers():
-            self._packed.detach(number)
+            self._inodes.drop_packed(number)
 
     def forget_below(self, prefix: str) -> int:
         """Drop *prefix* and all directories in it; how many names were cached of them."""
@@ -201,7 +201,7 @@ class DirectoryLru:
             self.forget(directory)
         for number in self._packed.numbers_below(prefix):
             count += self._packed.entry_count_of(number)
-            self._packed.detach(number)
+            self._inodes.drop_packed(number)
         return count
 
     def forget(self, directory: DirectoryState) -> None:
@@ -301,10 +301,10 @@ class DirectoryLru:
                 return
 
     def _evict_packed(self, number: int) -> None:
-        detached = self._packed.detach(number)
-        if detached is not None:
-            page, inode = detached
-            page.reference_count = 1  # or more, in the packed one
+        page, inode = self._packed.page(number), self._packed.inode(number)
+        references = self._inodes.drop_packed(number)
+        if page is not None:
+            page.reference_count = references  # of what is packed, of which it is a copy
             self._on_evicted(inode, [page])
 
     def _give_up(self, directory: DirectoryState) -> None:

@@ -15,7 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from s3mount.errors import StaleVersion
 from s3mount.filesystem.listing.entry_page import EntryPage
-from s3mount.filesystem.listing.packed_listing import DETACHED, inodes_of
+from s3mount.filesystem.listing.packed_listing import inodes_of, is_below, is_detached
+from s3mount.filesystem.names import encode
 from s3mount.filesystem.namespace.packed_directories import PackedDirectories
 from s3mount.filesystem.namespace.page_table import PageTable
 
@@ -79,8 +80,8 @@ class InodeTable:
         page = self._pages[number]
         if isinstance(page, EntryPage):
             self._release(page)
-        elif page[0] & DETACHED and not self._count_references(number, inodes_of(page)):
-            self.packed.remove_detached(number)
+        elif is_detached(page) and not self._count_references(number, inodes_of(page)):
+            self.packed.remove(number)
 
     def resolve(self, inode: int) -> tuple[EntryPage, int]:
         """The entry of *inode*. StaleVersion if the kernel holds no reference to it."""
@@ -127,13 +128,21 @@ class InodeTable:
             self._point(inode, subset, at, self._shard(inode)[inode] & _STATE_MASK)
             self._release(page)
 
-    def pages(self) -> Iterator[EntryPage]:
-        """All pages that references point to; of packed ones copies."""
+    def pages(self, below: str = "") -> Iterator[EntryPage]:
+        """The pages of the directory *below* and of all in it that references point to.
+
+        Of packed ones copies.
+        """
+        prefix = encode(below)
         for number in self._pages.numbers():
             item = self._pages.get(number)
-            page = self.packed.page(number) if isinstance(item, bytes) else item
-            if page is not None and self._count_references(number, page.inodes):
-                yield page
+            if isinstance(item, EntryPage):
+                if item.prefix.startswith(below):
+                    yield item
+            elif item is not None and is_below(item, prefix):
+                page = self.packed.page(number)
+                if page is not None and self._count_references(number, page.inodes):
+                    yield page
 
     def restore(self, number: int, page: EntryPage) -> None:
         """Take the references of *number*, which was packed, for those of *page*."""
@@ -142,11 +151,23 @@ class InodeTable:
             page.table_number = number
             self._pages.put(number, page)
 
+    def drop_packed(self, number: int) -> int:
+        """Drop a packed directory; how many of its entries the kernel refers to.
+
+        If it refers to any, what is packed is kept for these until the last reference goes.
+        """
+        count = self._count_references(number, self.packed.entry_inodes(number))
+        if count:
+            self.packed.detach(number)
+        else:
+            self.packed.remove(number)
+        return count
+
     def _page(self, number: int) -> EntryPage:
         """The page of *number*, which is unpacked if need be."""
         page = self._pages[number]
         if isinstance(page, bytes):
-            if page[0] & DETACHED or self.unpack is None:
+            if is_detached(page) or self.unpack is None:
                 self._unpack_detached(number)
             else:
                 self.unpack(number)
@@ -156,7 +177,7 @@ class InodeTable:
 
     def _unpack_detached(self, number: int) -> None:
         page = self.packed.page(number)
-        self.packed.remove_detached(number)
+        self.packed.remove(number)
         if page is not None:
             self.restore(number, page)
 

@@ -7,13 +7,14 @@ looked up by its name, as any other, so a replaced version is never taken for th
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final, NamedTuple
 
 import trio
 
 from s3mount.errors import NotFound, UnknownHandle
 from s3mount.filesystem.names import encode, parent_of
+from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.namespace.tree import Attributes, Tree
 
@@ -71,24 +72,26 @@ class NumberLookup:
         """Yield the place of *inode* once it is found, and None after each step before."""
         if (found := self._tree.inodes.get(inode)) is not None:
             yield _Place(found[0].prefix, found[0].name(found[1]))
-        for directory in self._tree.cache.directories.snapshot():
-            if directory.inode == inode:
-                yield _place_of(directory.prefix)
-            yield None  # it may have no pages
-            for page in directory.known_pages():
-                index = page.index_of(inode)
-                yield None if index is None else _Place(page.prefix, page.name(index))
-        yield from self._search_packed(inode)
-
-    def _search_packed(self, inode: int) -> Iterator[_Place | None]:
-        for key in self._tree.inodes.packed.search(inode):
-            directory = None if key is None else self._tree.cache.directories.get(key)
-            if directory is not None and directory.inode == inode:
-                yield _place_of(directory.prefix)
-            for page in () if directory is None else directory.known_pages():
-                index = page.index_of(inode)
-                yield None if index is None else _Place(page.prefix, page.name(index))
+        directories, packed = self._tree.cache.directories, self._tree.inodes.packed
+        searched, numbers = directories.snapshot(), packed.numbers()
+        yield from _search_unpacked(inode, searched)
+        for key in packed.search(inode, numbers):
+            directory = None if key is None else directories.get(key)
+            yield from _search_unpacked(inode, [] if directory is None else [directory])
             yield None
+        known = set(searched)
+        unpacked_since = [each for each in directories.snapshot() if each not in known]
+        yield from _search_unpacked(inode, unpacked_since)
+
+
+def _search_unpacked(inode: int, directories: Iterable[DirectoryState]) -> Iterator[_Place | None]:
+    for directory in directories:
+        if directory.inode == inode:
+            yield _place_of(directory.prefix)
+        yield None  # it may have no pages
+        for page in directory.known_pages():
+            index = page.index_of(inode)
+            yield None if index is None else _Place(page.prefix, page.name(index))
 
 
 def _place_of(prefix: str) -> _Place:

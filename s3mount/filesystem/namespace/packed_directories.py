@@ -11,7 +11,7 @@ Pure. Invariants:
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from sys import byteorder
 from typing import Literal
@@ -21,9 +21,12 @@ from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.listing_state import ListingSource
 from s3mount.filesystem.listing.packed_listing import (
-    DETACHED,
     PackedHeader,
+    detached,
     header,
+    inodes_of,
+    is_below,
+    is_detached,
     is_of,
     pack,
     prefix_of,
@@ -111,27 +114,31 @@ class PackedDirectories:
         packed = self._packed(number)
         fields = header(packed)
         listing = unpack(packed, self._sources[fields.source])
-        self._pages.remove(number)
-        self._count(fields, len(packed), -1)
-        self._sources.release(fields.source)
+        self.remove(number)
         return listing, fields.inode
 
-    def detach(self, number: int) -> tuple[EntryPage, int] | None:
-        """Make the directory no one's: its page and inode number if the kernel may refer to it."""
+    def remove(self, number: int) -> None:
+        """Remove a directory, or what is detached."""
         packed = self._packed(number)
         fields = header(packed)
-        if fields.is_unreferenced or not fields.entry_count:
-            self.take(number)
-            return None
-        self._count(fields, len(packed), -1)
-        self._pages.put(number, bytes((fields.flags | DETACHED,)) + packed[1:])
-        page = self.page(number)
-        return None if page is None else (page, fields.inode)
-
-    def remove_detached(self, number: int) -> None:
-        packed = self._packed(number)
-        self._sources.release(header(packed).source)
         self._pages.remove(number)
+        if not is_detached(packed):
+            self._count(fields, len(packed), -1)
+        self._sources.release(fields.source)
+
+    def detach(self, number: int) -> None:
+        """Make the directory no one's, as the kernel refers to entries of it."""
+        packed = self._packed(number)
+        self._count(header(packed), len(packed), -1)
+        self._pages.put(number, detached(packed))
+
+    def inode(self, number: int) -> int:
+        """The inode number of the directory."""
+        return header(self._packed(number)).inode
+
+    def entry_inodes(self, number: int) -> Sequence[int]:
+        """The inode numbers of its entries, by index."""
+        return inodes_of(self._packed(number))
 
     def page(self, number: int) -> EntryPage | None:
         """A copy of the page of *number*."""
@@ -142,9 +149,7 @@ class PackedDirectories:
         """The number of the directory that was packed first, and when it was used."""
         while self.count:
             if not self._oldest:
-                items = ((n, each) for n, each in self._pages.items() if isinstance(each, bytes))
-                kept = (each for each in items if not header(each[1]).is_detached)
-                self._oldest.extend(islice(kept, _BATCH))
+                self._oldest.extend(islice(self._items(), _BATCH))
             number, packed = self._oldest[0]
             if self._pages.get(number) is packed:
                 return number, header(packed).used_at
@@ -153,24 +158,32 @@ class PackedDirectories:
 
     def numbers(self) -> list[int]:
         """The numbers of all directories as of now."""
-        items = ((n, each) for n, each in self._pages.items() if isinstance(each, bytes))
-        return [number for number, packed in items if not header(packed).is_detached]
+        return [number for number, _ in self._items()]
 
     def numbers_below(self, prefix: str) -> list[int]:
         """The numbers of *prefix* and of all directories in it."""
         above = encode(prefix)
-        return [n for n in self.numbers() if prefix_of(self._packed(n)).startswith(above)]
+        return [number for number, packed in self._items() if is_below(packed, above)]
 
     def entry_count_of(self, number: int) -> int:
         return header(self._packed(number)).entry_count
 
-    def search(self, inode: int) -> Iterator[DirectoryKey | None]:
-        """Yield the key of each directory that may have *inode*, or be it, and None for others."""
-        for number in self.numbers():
+    def search(self, inode: int, numbers: Iterable[int]) -> Iterator[DirectoryKey | None]:
+        """Yield the key of each directory that may have *inode*, or be it, and None for others.
+
+        Of *numbers* those are looked at that are packed once their turn comes.
+        """
+        for number in numbers:
             packed = self._pages.get(number)
-            if isinstance(packed, bytes) and not header(packed).is_detached:
+            if isinstance(packed, bytes) and not is_detached(packed):
                 is_found = inode.to_bytes(8, byteorder) in packed
                 yield self._key_of(packed) if is_found else None
+
+    def _items(self) -> Iterator[tuple[int, bytes]]:
+        """All directories by number, the oldest first; none may be put or removed meanwhile."""
+        for number, packed in self._pages.items():
+            if isinstance(packed, bytes) and not is_detached(packed):
+                yield number, packed
 
     def _number_of(self, key: DirectoryKey, page: EntryPage | None) -> int | None:
         """The number under which to pack a directory of *page*."""

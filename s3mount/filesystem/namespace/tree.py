@@ -314,9 +314,8 @@ class Tree:
         if known is not None and known.is_directory:
             self._drop_name(parent_of(prefix[:-1]), names[-1])
         count = (known is not None) + self.cache.invalidate_subtree(prefix)
-        for page in self.inodes.pages():
-            if page.prefix.startswith(prefix):
-                self._kernel.drop(self._inode_of_directory(page.prefix), page)
+        for page in self.inodes.pages(prefix):
+            self._kernel.drop(self._inode_of_directory(page.prefix), page)
         return count
 
     def _get_known(self, prefix: str, name: bytes) -> CachedDentry | None:

@@ -101,8 +101,9 @@ class SiblingPrefetcher(PrefetchPolicy):
                 for traversal, found in self._distances(kind, reader, ref):
                     if found < distance:
                         best, distance = traversal, found
-            if best is not None:
-                return self._changed(reader, best, ref)
+            changed = None if best is None else self._changed(reader, best, ref)
+            if changed is not None:
+                return changed
         return None
 
     def _candidates(self, ref: EntryRef, expecting: FileReader | None) -> Iterable[FileReader]:
@@ -150,12 +151,17 @@ class SiblingPrefetcher(PrefetchPolicy):
                 return number
         return None
 
-    def _changed(self, reader: FileReader, traversal: Traversal, ref: EntryRef) -> FileReader:
-        """*reader* in another traversal, which has brought it to *ref*."""
-        self._readers.pop(reader, None)
+    def _changed(
+        self, reader: FileReader, traversal: Traversal, ref: EntryRef
+    ) -> FileReader | None:
+        """*reader* in another traversal, which has brought it to *ref*.
+
+        None if a directory on its way was evicted or unpacked meanwhile: then its pages are others.
+        """
         is_same_kind = traversal.kind is reader.traversal.kind
         order = self._orders.containing(traversal.kind, reader.last.page)
-        assert order is not None
+        if order is None:
+            return None
         changed = self._reader(
             traversal,
             order,
@@ -164,6 +170,9 @@ class SiblingPrefetcher(PrefetchPolicy):
             crosses=reader.crosses and is_same_kind,
         )
         changed.look_ahead()
+        if changed.distance(ref) is None:
+            return None
+        self._readers.pop(reader, None)
         changed.record_open(ref)
         return changed
 

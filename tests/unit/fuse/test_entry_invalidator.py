@@ -175,6 +175,25 @@ def test_negative_dentries_are_bounded(
     assert kept == [True, True, True, False, True]
 
 
+async def test_other_tasks_run_while_pages_that_are_not_dropped_are_skipped(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_invalidator, "BATCH", 10)
+    kernel.referenced = [(8, page("e/", b"x"))] * 100
+    invalidator = EntryInvalidator(lambda: 0.0)
+    invalidator.drop_all()
+    turns_of_others = 0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        while len(kernel.dropped) < 100 or invalidator.is_busy:
+            await trio.lowlevel.checkpoint()
+            turns_of_others += not kernel.threads
+        nursery.cancel_scope.cancel()
+
+    assert turns_of_others >= 10
+
+
 async def test_small_pages_are_dropped_in_batches(kernel: Kernel) -> None:
     invalidator = EntryInvalidator(lambda: 0.0)
     for inode in range(2, 2502):

@@ -4,9 +4,9 @@ import pytest
 import trio
 
 from s3mount.errors import UnknownHandle
-from s3mount.filesystem.namespace import number_lookup
+from s3mount.filesystem.namespace import directory_lru, number_lookup
 from s3mount.filesystem.namespace.inode_table import ROOT
-from tests.fakes.memory_store import MemoryStore
+from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.unit.filesystem.namespace.test_tree import file_system, names_in
 
 
@@ -63,6 +63,31 @@ async def test_a_replaced_or_deleted_file_is_unknown(body: bytes | None) -> None
             await filesystem.numbers.lookup(a)
 
         assert len(filesystem.tree.inodes) == 0
+
+
+async def test_an_entry_is_found_whose_directory_is_unpacked_during_the_search(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(directory_lru, "UNPACKED_MAX", 1)
+    store = MemoryStore()
+    for key in ("d/a", "e/a"):
+        store.put(key, b"1")
+    async with file_system(store) as filesystem:
+        tree = filesystem.tree
+        for name in (b"d", b"e"):
+            await names_in(filesystem, name)
+        d = await tree.lookup(ROOT, b"d")
+        a = (await tree.lookup(d.inode, b"a")).inode
+        tree.inodes.forget(a, 99)
+        for prefix in ("new/", "newer/"):
+            tree.cache.directory(prefix)
+        assert tree.inodes.packed.find((BUCKET, "d/")) is not None
+
+        search = filesystem.numbers._search(a)
+        next(search)
+        tree.cache.find_directory("d/")
+
+        assert [(place.prefix, place.name) for place in search if place] == [("d/", b"a")]
 
 
 async def test_a_number_that_is_not_known_is_searched_in_slices(

@@ -11,6 +11,7 @@ from s3mount.filesystem.namespace import directory_lru
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import InodeTable
+from s3mount.filesystem.namespace.page_table import PROBES
 from s3mount.s3.model import ObjectStat
 from tests.unit.filesystem.evidence import never_expiring, proven
 
@@ -146,6 +147,56 @@ def test_a_packed_directory_that_is_evicted_is_given_back_by_the_kernel() -> Non
         cache.inodes.forget(inode, 1)
     assert list(cache.inodes.pages()) == []
     assert cache.inodes.packed.numbers() == []
+
+
+@pytest.mark.parametrize("drop", ["evict", "forget_below", "clear"])
+@pytest.mark.parametrize("was_referenced", [True, False])
+def test_nothing_is_kept_of_a_packed_directory_that_is_dropped_and_has_no_reference(
+    drop: str,
+    was_referenced: bool,  # noqa: FBT001 - a parameter
+) -> None:
+    cache = Cache()
+    directory = cache.put("d/")
+    cache.directories.note_reference(directory)  # as of readers who were given names only
+    for inode in cache.refer(directory) if was_referenced else []:
+        cache.inodes.forget(inode, 1)
+    cache.push_out()
+    assert cache.is_packed("d/")
+
+    match drop:
+        case "evict":
+            cache.directories.evict(("bucket", "d/"))
+        case "forget_below":
+            cache.directories.forget_below("d/")
+        case _:
+            cache.directories.clear()
+
+    assert cache.evicted == []
+    assert b"d/" not in b"".join(
+        item for _, item in cache.inodes._pages.items() if isinstance(item, bytes)
+    )
+
+
+def test_the_pages_of_a_subtree_are_those_that_are_packed_and_those_that_are_not() -> None:
+    cache = Cache()
+    for prefix in ("d/", "d/packed/", "dd/"):
+        cache.refer(cache.put(prefix))
+    cache.put("d/unreferenced/")
+    cache.push_out()
+    cache.refer(cache.put("d/unpacked/"))
+
+    pages = cache.inodes.pages("d/")
+
+    assert sorted(page.prefix for page in pages) == ["d/", "d/packed/", "d/unpacked/"]
+
+
+def test_a_directory_is_packed_again_however_often_it_was_dropped() -> None:
+    cache = Cache()
+    for _ in range(2 * PROBES):
+        cache.directories.note_reference(cache.put("d/"))
+        cache.push_out()
+        assert cache.is_packed("d/")
+        cache.directories.evict(("bucket", "d/"))
 
 
 def test_an_evicted_packed_directory_leaves_its_entries_to_the_kernel_until_it_forgets() -> None:
