@@ -195,7 +195,7 @@ class ReadaheadScheduler:
             if successor is None:
                 return
             following.last_read = self.reads
-            if ranges := following.readahead.ahead(successor, room):
+            if ranges := following.readahead.ahead(successor, self._share, room):
                 self._fetch(following, successor, ranges, 0, 0)
             room -= following.version.size
             version_blocks, stream = following, successor
