@@ -221,6 +221,10 @@ class VersionBlocks:
         assert self._blocks[index] is block
         del self._starts[index], self._blocks[index]
 
+    def is_expected(self, start: int, stop: int) -> bool:
+        """Whether a reader is expected to read part of [*start*, *stop*)."""
+        return self.readahead.is_expected(start, stop) or self.strides.is_expected(start, stop)
+
     def reset_readahead(self) -> list[Block]:
         """Begin readahead anew, since no reader is left; all blocks."""
         self.readahead = Readahead(self.version.size, self.sizes, self._step_limit)

@@ -316,9 +316,8 @@ class BlockLoader:
 
     def mark_evictable(self, block: Block) -> None:
         """Let *block*, which is ready and has no waiters, be evicted."""
-        readahead = block.version_blocks.readahead
         self.memory.mark_evictable(
-            block, is_expected=readahead.is_expected(block.start, block.stop)
+            block, is_expected=block.version_blocks.is_expected(block.start, block.stop)
         )
 
     def _evict_buffer(self, block: Block) -> memoryview:

@@ -21,6 +21,10 @@ Among a crowd of streams, each fetches only what its reader waits for, up to the
 half or quarter of one: as far as that is a small multiple of what was read. There a first read that
 is long, of the beginning, counts as a sequence.
 
+The reader of a version that goes on to another one waits there for what was not fetched before it
+came. So the fetches begin short there as well, and grow with what comes before them: they are all
+sent at once, and none arrives much later than the reader would.
+
 After contention with many streams, the window begins below a fetch and grows by a quarter, and
 fetches are at most twice as long as the window. So the last readers of many fetch little in vain.
 """
@@ -38,7 +42,10 @@ CONTENDED_PIECES: Final = 4  # the first window after contention: less than a fe
 FETCH_IN_WINDOWS: Final = 2  # the largest fetch after contention, in windows
 WINDOW_PARTS: Final = 24  # what fills a link of 90 MB/s connections, 20 ms away; see docs/decisions
 PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's share of memory
-UNPROVEN_PARTS: Final = 2  # the first window in a version whose reader comes from another one
+# Where a reader goes on to another version: how many fetches make a part at first, and how many
+# times as much as a later one comes before it, so that 90 MB/s bring it before a reader of 1 GB/s.
+FIRST_FETCHES: Final = 4
+FETCH_GROWTH: Final = 12
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
 
@@ -99,9 +106,14 @@ class Readahead:
         stream.was_contended = True
         stream.window = min(stream.window, self._sizes.piece * CONTENDED_PIECES)
 
-    def ahead(self, stream: SequentialStream, share: int) -> tuple[ByteRange, ...]:
-        """What to fetch ahead of *stream* now; empty most of the time."""
-        target = self._target(stream, share)
+    def ahead(
+        self, stream: SequentialStream, share: int, room: int | None = None
+    ) -> tuple[ByteRange, ...]:
+        """What to fetch ahead of *stream* now; empty most of the time.
+
+        *room* is what is left of *share* if other versions have some of it.
+        """
+        target = self._target(stream, share if room is None else room)
         if target < stream.next_stop or stream.frontier >= self._size:
             return ()
         if stream.frontier < stream.position:  # it skipped, over bytes that are ready
@@ -146,18 +158,18 @@ class Readahead:
     def successor(self, stream: SequentialStream) -> SequentialStream | None:
         """The stream here that goes on with *stream* of another version, from the beginning on.
 
-        None if other reads have come. It has the window of *stream*, or a small part of it if the
-        reader of *stream* has not gone on from version to version before.
+        None if other reads have come. It has the window of *stream*, and whole parts as soon as the
+        reader of *stream* has gone on far enough.
         """
         if not self._sequences:
-            piece = 0 if not stream.links else -self._sizes.part  # with whole parts
-            new = SequentialStream(piece, 0, 0, 0, 0, self.reads, links=stream.links + 1)
+            first = self._sizes.part // (1 if stream.links else FIRST_FETCHES)
+            new = SequentialStream(-first, 0, 0, 0, 0, self.reads, links=stream.links + 1)
+            new.lead = stream.lead + stream.frontier if stream.links else 0
             self._sequences.append(new)
         found = self._sequences[0]
         if self.reads or found.links <= stream.links:
             return None
-        most = self._widest if stream.links else UNPROVEN_PARTS * self._sizes.part
-        found.window, found.run = min(stream.window, most), stream.run
+        found.window, found.run = stream.window, stream.run
         return found
 
     def has_read_whole(self, stream: SequentialStream) -> bool:
@@ -233,13 +245,12 @@ class Readahead:
         self, stream: SequentialStream, target: int, share: int, least: int = 0
     ) -> tuple[ByteRange, ...]:
         """Move the frontier by whole fetches up to *target*, and as far as *least* in any case."""
-        part = self._fetch_size(stream, share)
         ranges = []
-        stop = self._fetch_stop(stream, part)
+        stop = self._fetch_stop(stream, share)
         while stream.frontier < self._size and (stop <= target or stream.frontier < least):
             ranges.append(ByteRange(stream.frontier, stop))
             stream.frontier = stop
-            stop = self._fetch_stop(stream, part)
+            stop = self._fetch_stop(stream, share)
         stream.next_stop = stop
         return tuple(ranges)
 
@@ -247,6 +258,9 @@ class Readahead:
         most = self._after_contention(stream, share / PARTS_IN_SHARE)
         if stream.steps is not None and stream.steps.reads_through_long:
             most = min(most, stream.window / 4, stream.evidence / 4)  # soon the reader is behind it
+        if stream.links:
+            least = self._sizes.part / FIRST_FETCHES
+            most = min(most, max(least, (stream.lead + stream.frontier) / FETCH_GROWTH))
         return self._halved_part(most)
 
     @staticmethod
@@ -261,8 +275,8 @@ class Readahead:
             size //= 2
         return size
 
-    def _fetch_stop(self, stream: SequentialStream, part: int) -> int:
+    def _fetch_stop(self, stream: SequentialStream, share: int) -> int:
         """Where a fetch from the frontier ends: as long as all before it, up to a part's start."""
-        frontier = stream.frontier
+        frontier, part = stream.frontier, self._fetch_size(stream, share)
         doubled = frontier + max(self._sizes.piece, frontier - stream.origin)
         return min(doubled, (frontier // part + 1) * part, self._size)

@@ -12,6 +12,9 @@ Beside several streams, one that begins with a long read fetches as much at once
 A reader that has read a version whole is expected to go on to the following one, if that is known:
 it begins there with a window. If it does, the window of its stream there goes on into the versions
 that follow, within its share. What is fetched in vain is at most that window.
+
+What strides have ahead is expected as well. Each plans what fits into its share of half of the
+memory for prefetches. The streams that the first elements of one have left behind do not move.
 Synchronous throughout.
 """
 
@@ -34,6 +37,7 @@ _FILL_LINK: Final = 32  # streams; some more than the parts of a window, which f
 _CROWD: Final = _FILL_LINK // 2  # streams; one fetch of each keeps the link busy
 _SEVERAL: Final = 4  # streams, beside which one more is likely to go on like them
 _CONTENDED_WITHIN: Final = 4  # reads for each stream, within which those that move have read
+_STRIDES_MAX: Final = 32  # that have elements ahead at once; one more waits until one is idle
 _COUNT_PER_READ: Final = 8  # streams to look at for each read, to find those that move or are idle
 
 
@@ -52,6 +56,9 @@ class ReadaheadScheduler:
         self._streams: dict[SequentialStream, VersionBlocks] = {}
         self._share = prefetch_limit
         self._shares = ReadaheadShares(prefetch_limit)
+        # the versions that have elements of a stride ahead, the latest last; they share a half
+        self._strided: dict[VersionBlocks, None] = {}
+        self._stride_share = prefetch_limit // 2
         self.reads = 0
         # how many streams of each reader moved when they were last counted, and when to count again
         self._moving: Counter[object] = Counter()
@@ -80,7 +87,10 @@ class ReadaheadScheduler:
     def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""
         stream = self._record_read(owner, version_blocks, offset, stop)
-        strided = version_blocks.strides.record_read(offset, stop)
+        strides = version_blocks.strides
+        strided = strides.record_read(offset, stop, self._stride_share)
+        if strides.left:
+            self._leave_stride(version_blocks)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
         if strided:
@@ -103,7 +113,10 @@ class ReadaheadScheduler:
         be told how long it waits, if any.
         """
         stream = self._record_read(owner, version_blocks, offset, stop)
-        strided = version_blocks.strides.record_read(offset, stop)
+        strides = version_blocks.strides
+        strided = strides.record_read(offset, stop, self._stride_share)
+        if strides.left:
+            self._leave_stride(version_blocks)
         readahead = version_blocks.readahead
         lacks = version_blocks.has_gap(offset, stop)
         waits_to = max(
@@ -159,6 +172,7 @@ class ReadaheadScheduler:
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
+            self._forget_stride(version_blocks)
             self._release_following(version_blocks)
 
     def _record_read(
@@ -201,7 +215,7 @@ class ReadaheadScheduler:
             if successor is None:
                 return
             following.last_read = self.reads
-            if ranges := following.readahead.ahead(successor, room):
+            if ranges := following.readahead.ahead(successor, self._share, room):
                 self._fetch(following, successor, ranges, 0, 0)
             room -= following.version.size
             version_blocks, stream = following, successor
@@ -219,8 +233,7 @@ class ReadaheadScheduler:
         The rest is fetched if it fits, unless the streams are in contention, or the reader is to
         leave for the next element of a stride.
         """
-        length = version_blocks.strides.length
-        leaves = length > 0 and stream.run <= length
+        leaves = version_blocks.strides.holds(stream.run)
         if (
             (stream.is_stream or stream.begins_long)
             and not leaves
@@ -257,13 +270,39 @@ class ReadaheadScheduler:
     ) -> None:
         """Fetch *elements* that come next in a stride, if they fit without contention.
 
-        Each element that was read may have left a stream behind, which says nothing against it.
+        What is not fetched is planned again.
         """
-        if not self._prefetch_limit or self._is_busy(None):
+        may_fetch = self._prefetch_limit and not self._is_busy(None)
+        if not may_fetch or not self._share_strided(version_blocks):
+            version_blocks.strides.rewind(len(elements))
             return
-        for element in elements:
+        for done, element in enumerate(elements):
             if not self._planner.prefetch(version_blocks, element, Reason.READAHEAD):
+                version_blocks.strides.rewind(len(elements) - done)
                 return
+
+    def _share_strided(self, version_blocks: VersionBlocks) -> bool:
+        """Give a share of the memory to the elements ahead in *version_blocks*, if it is free."""
+        if version_blocks not in self._strided and len(self._strided) >= _STRIDES_MAX:
+            oldest = next(iter(self._strided))
+            if self.reads - oldest.last_read <= _ALL_IDLE_AFTER:
+                return False
+            self._leave_stride(oldest)
+        self._strided.pop(version_blocks, None)
+        self._strided[version_blocks] = None
+        self._stride_share = self._prefetch_limit // 2 // len(self._strided)
+        return True
+
+    def _leave_stride(self, version_blocks: VersionBlocks) -> None:
+        """Expect no reader at what a stride had ahead."""
+        left = version_blocks.strides.take_left()
+        self._forget_stride(version_blocks)
+        for element in left:
+            self._release_unexpected(version_blocks, element.start, element.stop, may_cancel=False)
+
+    def _forget_stride(self, version_blocks: VersionBlocks) -> None:
+        self._strided.pop(version_blocks, None)
+        self._stride_share = self._prefetch_limit // 2 // max(1, len(self._strided))
 
     def _release_following(self, version_blocks: VersionBlocks) -> None:
         """The last reader closes *version_blocks* before its end: it does not go on."""
@@ -309,8 +348,10 @@ class ReadaheadScheduler:
         recent = count * _CONTENDED_WITHIN
         self._moving = Counter(
             each.owner
-            for each in self._streams
-            if each.owner is not None and self._has_moved(each, recent, recent)
+            for each, at in self._streams.items()
+            if each.owner is not None
+            and not at.strides.holds(each.run)
+            and self._has_moved(each, recent, recent)
         )
         self._recount_at = self.reads + count // _COUNT_PER_READ
 
@@ -344,12 +385,19 @@ class ReadaheadScheduler:
         self._divide()
         start, stop = stream.rest()
         if start < stop:
-            unwanted = [
-                block
-                for block in version_blocks.overlapping(start, stop)
-                if not version_blocks.readahead.is_expected(block.start, block.stop)
-            ]
-            self._loader.release(unwanted, may_cancel=version_blocks.readers <= 1)
+            is_alone = version_blocks.readers <= 1
+            self._release_unexpected(version_blocks, start, stop, may_cancel=is_alone)
+
+    def _release_unexpected(
+        self, version_blocks: VersionBlocks, start: int, stop: int, *, may_cancel: bool
+    ) -> None:
+        """Release the blocks in [*start*, *stop*) that nobody is expected to read."""
+        unwanted = [
+            block
+            for block in version_blocks.overlapping(start, stop)
+            if not version_blocks.is_expected(block.start, block.stop)
+        ]
+        self._loader.release(unwanted, may_cancel=may_cancel)
 
     def _divide(self) -> None:
         # others belong to one of these

@@ -23,7 +23,8 @@ class SequentialStream:
     fetch (0: not a stream yet). It last grew for a read that waited for the bytes up to
     *stalled_to*. *last_read* is the number of the version's reads at the latest one here; *owner*
     is the handle that made it, for the readahead scheduler. *was_contended*: it was in contention.
-    *links* are the versions that its reader has read whole just before this one.
+    *links* are the versions that its reader has read whole just before this one; *lead* are the
+    bytes from the beginning of the second of them to that of this one.
     *steps* are the latest reads that followed one another with gaps, if there are any.
     *begins_long*: its first read was of the beginning, and not of a small part.
     """
@@ -40,6 +41,7 @@ class SequentialStream:
     owner: object = None
     was_contended: bool = False
     links: int = 0
+    lead: int = 0
     steps: ForwardSteps | None = None
     begins_long: bool = False
 

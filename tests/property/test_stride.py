@@ -12,10 +12,13 @@ from s3mount.s3.model import ByteRange
 
 SIZES = FetchSizes(part=8 * MIB)
 GIB = 1 << 30
+SHARE = 96 * MIB
 
 
 def planned(detector: StrideDetector, offsets: list[int], length: int) -> list[ByteRange]:
-    return [span for offset in offsets for span in detector.record_read(offset, offset + length)]
+    return [
+        span for offset in offsets for span in detector.record_read(offset, offset + length, SHARE)
+    ]
 
 
 @pytest.mark.parametrize("stride", [10 * MIB + 4096, -10 * MIB - 4096])
@@ -81,6 +84,32 @@ def test_every_plan_lies_in_the_object_and_is_no_more_than_twice_the_steps(
 
     for count, (step, length) in enumerate(steps, 1):
         offset = (offset + step) % size
-        spans = detector.record_read(offset, min(offset + length, size))
+        spans = detector.record_read(offset, min(offset + length, size), SHARE)
         assert all(0 <= span.start < span.stop <= size for span in spans)
         assert len(spans) <= min(2 * count, MOST_AHEAD)
+
+
+@given(
+    strides=st.lists(st.tuples(st.sampled_from([-40, 33, 50]), st.integers(1, 9)), max_size=9),
+    share=st.integers(0, 40),
+    lost=st.integers(0, 3),
+)
+def test_what_is_planned_is_expected_until_it_is_read_or_the_stride_is_broken(
+    strides: list[tuple[int, int]], share: int, lost: int
+) -> None:
+    detector = StrideDetector(10_000, FetchSizes(part=32, block=1, small=8, piece=8))
+    offset, expected = 5_000, set[ByteRange]()
+
+    for stride, steps in strides:
+        for _ in range(steps):
+            offset += stride
+            spans = detector.record_read(offset, offset + 4, share)
+            expected -= {ByteRange(offset, offset + 4)}
+            if detector.left:
+                assert expected <= set(detector.take_left())
+                expected.clear()
+            assert not expected & set(spans)
+            detector.rewind(min(lost, len(spans)))
+            expected |= set(spans[: len(spans) - min(lost, len(spans))])
+            assert all(detector.is_expected(each.start, each.stop) for each in expected)
+            assert len(expected) * 4 <= max(share, 0)

@@ -34,7 +34,8 @@ class Fetch:
 class SimulatedLink:
     """`ObjectStore`, as far as a cache uses it, at a link of *rate* bytes a second.
 
-    A connection has *connection_rate* at most, after *latency* seconds.
+    A connection has *connection_rate* at most, after *latency* seconds. *asked* are the ranges of
+    each key that were requested.
     """
 
     def __init__(self, rate: float, connection_rate: float, latency: float) -> None:
@@ -42,6 +43,7 @@ class SimulatedLink:
         self._connection_rate = connection_rate
         self._latency = latency
         self._free_at = 0.0
+        self.asked: dict[str, list[ByteRange]] = {}
 
     def has_capacity(self) -> bool:
         return True
@@ -59,6 +61,7 @@ class SimulatedLink:
         *,
         reason: Reason = Reason.READ,  # noqa: ARG002
     ) -> Fetch:
+        self.asked.setdefault(version.key, []).append(byte_range)
         now, size = trio.current_time(), len(byte_range)
         self._free_at = max(self._free_at, now) + size / self._rate
         ends_at = max(self._free_at, now + self._latency + size / self._connection_rate)

@@ -1,0 +1,88 @@
+"""Elements of strides stay in memory until they are read, however little of it there is."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import cast
+
+import pytest
+import trio
+
+from s3mount.cache.block_cache import BlockCache
+from s3mount.cache.object_reader import ObjectReader
+from s3mount.cache.ranges import KIB, MIB
+from s3mount.cache.stride import MOST_AHEAD
+from s3mount.config import BlockConfig
+from s3mount.s3.model import ObjectVersion
+from s3mount.s3.object_store import ObjectStore
+from tests.unit.cache.simulated_link import SimulatedLink
+
+READ = 128 * KIB
+STRIDE = 5 * MIB
+
+
+@dataclass
+class Strides:
+    """Readers of elements of *length* bytes, one version each."""
+
+    link: SimulatedLink
+    readers: list[ObjectReader]
+    length: int
+
+    async def read(self, numbers: Sequence[int]) -> None:
+        """Read an element by each reader in turn, for each of *numbers*."""
+        for number in numbers:
+            for reader in self.readers:
+                for at in range(0, self.length, READ):
+                    await reader.read(number * STRIDE + at, READ)
+
+    @property
+    def fetched(self) -> int:
+        return sum(len(span) for spans in self.link.asked.values() for span in spans)
+
+
+@asynccontextmanager
+async def strides(memory: int, readers: int, length: int) -> AsyncIterator[Strides]:
+    link = SimulatedLink(5e9, 90e6, 0.02)
+    async with trio.open_nursery() as nursery:
+        config = BlockConfig(memory_limit=memory)
+        cache = BlockCache(cast("ObjectStore", link), nursery, config)
+        versions = [ObjectVersion("b", str(n), "e", 1 << 32) for n in range(readers)]
+        yield Strides(link, [cache.open(version) for version in versions], length)
+        cache.close()
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize(
+    ("memory", "readers", "length"),
+    [
+        (8 * MIB, 1, MIB),
+        (16 * MIB, 1, MIB),
+        (64 * MIB, 4, MIB),
+        (16 * MIB, 16, 128 * KIB),
+        (64 * MIB, 16, 512 * KIB),
+        (256 * MIB, 16, MIB),
+        (256 * MIB, 40, MIB),
+    ],
+)
+async def test_elements_stay_until_they_are_read(memory: int, readers: int, length: int) -> None:
+    async with strides(memory, readers, length) as play:
+        await play.read(range(5))
+        play.link.asked.clear()
+
+        await play.read(range(5, 40))
+
+        ahead = min(readers * MOST_AHEAD * length, memory // 2)
+        assert play.fetched <= readers * 35 * length + ahead
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_elements_of_a_broken_stride_make_way() -> None:
+    async with strides(64 * MIB, 1, MIB) as play:
+        for start in range(0, 800, 100):
+            await play.read(range(start, start + 6))
+        play.link.asked.clear()
+
+        await play.read(range(1000, 1020))
+
+        assert play.fetched <= (20 + MOST_AHEAD) * MIB
