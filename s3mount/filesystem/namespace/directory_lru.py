@@ -272,7 +272,8 @@ class DirectoryLru:
         if not listing.is_unreferenced:
             for page in _pages_of(listing):
                 self._inodes.restore(number, page)
-        self._inodes.expand((inode,))
+        if inode:
+            self._inodes.expand((inode,))
         self._insert(directory)
         return directory
 

@@ -164,11 +164,11 @@ class InodeTable:
         """Pack *directory*, last used *used_at*; False if it has more than can be packed."""
         if not self.packed.add(directory, used_at):
             return False
-        inodes = [directory.inode]
-        for page in directory.known_pages():
-            inodes.extend(page.inodes if len(page) <= COMPACT_MAX else ())
-        for inode in inodes:
-            self._move(inode)
+        if directory.inode:  # else the kernel has not used it
+            self._move(directory.inode)
+            for page in directory.known_pages():
+                for inode in page.inodes if len(page) <= COMPACT_MAX else ():
+                    self._move(inode)
         return True
 
     def expand(self, inodes: Iterable[int]) -> None:
