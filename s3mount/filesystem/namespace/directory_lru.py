@@ -261,7 +261,7 @@ class DirectoryLru:
         self._uses += 1
         directory.used_at = self._uses
         is_read = directory.listing in self._readers
-        if not is_read and self._packed.add(directory, self._uses):
+        if not is_read and self._inodes.pack(directory, self._uses):
             self._remove(directory)
 
     def _unpack(self, number: int) -> DirectoryState:
@@ -272,6 +272,8 @@ class DirectoryLru:
         if not listing.is_unreferenced:
             for page in _pages_of(listing):
                 self._inodes.restore(number, page)
+        if inode:
+            self._inodes.expand((inode,))
         self._insert(directory)
         return directory
 

@@ -8,16 +8,22 @@ There are many small dicts, as CPython copies a dict that grows: one of 1.3 mill
 40 MB twice then, and the event loop for 90 ms. The only writer of pages' inode numbers.
 
 The page of an entry may be packed with its directory (`packed_directories`): it is unpacked when
-the entry is looked at, and then its references are counted.
+the entry is looked at, and then its references are counted. The references to a packed directory,
+and to its entries if they are few, move to a map of less memory and more CPU time.
+
+Invariant: a reference is in its dict or in the compact map, never in both. It may be in either,
+whatever is packed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from s3mount.errors import StaleVersion
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.listing.packed_listing import inodes_of, is_below, is_detached
 from s3mount.filesystem.names import encode
-from s3mount.filesystem.namespace.packed_directories import PackedDirectories
+from s3mount.filesystem.namespace.compact_map import CompactMap
+from s3mount.filesystem.namespace.directory import DirectoryState
+from s3mount.filesystem.namespace.packed_directories import COMPACT_MAX, PackedDirectories
 from s3mount.filesystem.namespace.page_table import PageTable
 
 ROOT = 1  # FUSE_ROOT_ID, see linux/fuse.h
@@ -27,6 +33,7 @@ _COUNT_BITS = 16
 _READ_BIT = 1 << 15  # the highest of them: bytes of the inode were read
 _INDEX_BITS = 16  # for ENTRIES_MAX
 _COUNT_MASK = _READ_BIT - 1
+_MOVED_MIN = 64  # references that have moved from a dict before it is copied: it does not shrink
 _CARRY = 1 << 14  # lookups that are carried at once, when the count is full
 _STATE_MASK = (1 << _COUNT_BITS) - 1  # the count, and whether it was read
 _INDEX_MASK = (1 << _INDEX_BITS) - 1
@@ -37,7 +44,10 @@ class InodeTable:
 
     def __init__(self) -> None:
         # by inode number: the page's number, the index in it, and the lookup count
-        self._references: tuple[dict[int, int], ...] = tuple({} for _ in range(_SHARD_MASK + 1))
+        self._references: list[dict[int, int]] = [{} for _ in range(_SHARD_MASK + 1)]
+        # the same of packed directories, and of entries in them; by dict, how many have moved here
+        self._compact = CompactMap()
+        self._moved = [0] * len(self._references)
         # of those few that are looked up very often: lookups beyond that count
         self._carried: dict[int, int] = {}
         # each page that a reference points to (`EntryPage.reference_count`), and what is packed
@@ -47,23 +57,29 @@ class InodeTable:
         self.unpack: Callable[[int], object] | None = None
 
     def __len__(self) -> int:
-        return sum(map(len, self._references))
+        return sum(map(len, self._references)) + self._compact.count
 
     def add_reference(self, page: EntryPage, index: int) -> int:
         """Count one lookup of an entry; its inode number, stable while a reference lives."""
         inode = page.inode(index)
-        references = self._references[inode & _SHARD_MASK]  # as `_shard`, faster
+        references = self._references[inode & _SHARD_MASK]  # as `_get`, faster
         reference = references.get(inode)
+        if reference is None and not (self._compact.count and self._compact.get(inode)):
+            self._retain(page)
+            references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | 1
+            return inode
         target = page.table_number << _INDEX_BITS | index
         if reference is not None and reference >> _COUNT_BITS == target:
             references[inode] = self._incremented(inode, reference)
             return inode
-        return self._add_new(inode, page, index)
+        return self._add_other(inode, page, index)
 
     def forget(self, inode: int, count: int) -> None:
         """Take back *count* lookups; the last one takes the inode with it."""
-        references = self._references[inode & _SHARD_MASK]  # as `_shard`, faster
+        references = self._references[inode & _SHARD_MASK]  # as `_get`, faster
         reference = references.get(inode)
+        if reference is None:
+            reference = self._compact.get(inode)
         if reference is None:
             return
         left = (reference & _COUNT_MASK) - count
@@ -73,9 +89,10 @@ class InodeTable:
                 self._carried[inode] = left - _CARRY
                 left = _CARRY
         if left > 0:
-            references[inode] = reference & ~_COUNT_MASK | left
+            self._put(inode, reference & ~_COUNT_MASK | left)
             return
-        del references[inode]
+        if references.pop(inode, None) is None:
+            self._compact.pop(inode)
         number = reference >> (_COUNT_BITS + _INDEX_BITS)
         page = self._pages[number]
         if isinstance(page, EntryPage):
@@ -92,7 +109,7 @@ class InodeTable:
 
     def get(self, inode: int) -> tuple[EntryPage, int] | None:
         """The entry of *inode*; None if the kernel holds no reference to it."""
-        reference = self._shard(inode).get(inode)
+        reference = self._get(inode)
         if reference is None:
             return None
         target = reference >> _COUNT_BITS
@@ -100,18 +117,17 @@ class InodeTable:
 
     def mark_read(self, inode: int) -> None:
         """Record that the kernel may have bytes of *inode*, until it forgets the inode."""
-        references = self._shard(inode)
-        if inode in references:
-            references[inode] |= _READ_BIT
+        reference = self._get(inode)
+        if reference is not None:
+            self._put(inode, reference | _READ_BIT)
 
     def was_read(self, inode: int) -> bool:
         """Whether a reader that has gone may have left bytes of *inode* in the kernel."""
-        return bool(self._shard(inode).get(inode, 0) & _READ_BIT)
+        return bool((self._get(inode) or 0) & _READ_BIT)
 
     def stands_for(self, page: EntryPage, index: int) -> bool:
         """Whether an inode of the kernel's stands for just this entry of *page*."""
-        inode = page.inode(index)
-        reference = self._shard(inode).get(inode, -1)
+        reference = self._get(page.inode(index)) or 0  # page numbers are not 0
         return bool(page.reference_count) and reference >> _COUNT_BITS == (
             page.table_number << _INDEX_BITS | index
         )
@@ -125,7 +141,7 @@ class InodeTable:
         for at, index in enumerate(referenced):
             inode = page.inode(index)
             subset.move_inode(at, inode)
-            self._point(inode, subset, at, self._shard(inode)[inode] & _STATE_MASK)
+            self._point(inode, subset, at, (self._get(inode) or 0) & _STATE_MASK)
             self._release(page)
 
     def pages(self, below: str = "") -> Iterator[EntryPage]:
@@ -144,12 +160,45 @@ class InodeTable:
                 if page is not None and self._count_references(number, page.inodes):
                     yield page
 
+    def pack(self, directory: DirectoryState, used_at: int) -> bool:
+        """Pack *directory*, last used *used_at*; False if it has more than can be packed."""
+        if not self.packed.add(directory, used_at):
+            return False
+        if directory.inode:  # else the kernel has not used it
+            self._move(directory.inode)
+            for page in directory.known_pages():
+                for inode in page.inodes if len(page) <= COMPACT_MAX else ():
+                    self._move(inode)
+        return True
+
+    def expand(self, inodes: Iterable[int]) -> None:
+        """Make references fast to look at that `pack` has moved, if there are some."""
+        for inode in inodes if self._compact.count else ():
+            reference = self._compact.pop(inode)
+            if reference is not None:
+                self._references[inode & _SHARD_MASK][inode] = reference
+
     def restore(self, number: int, page: EntryPage) -> None:
         """Take the references of *number*, which was packed, for those of *page*."""
         page.reference_count = self._count_references(number, page.inodes)
         if page.reference_count:
             page.table_number = number
             self._pages.put(number, page)
+        if len(page) <= COMPACT_MAX:
+            self.expand(page.inodes)
+
+    def _move(self, inode: int) -> None:
+        """Move a reference, if there is one, to the compact map."""
+        shard = inode & _SHARD_MASK
+        references = self._references[shard]
+        reference = references.pop(inode, None)
+        if reference is None:
+            return
+        self._compact.put(inode, reference)
+        self._moved[shard] += 1
+        if self._moved[shard] > len(references) + _MOVED_MIN:
+            self._moved[shard] = 0
+            self._references[shard] = dict(references)  # as small as it can be
 
     def drop_packed(self, number: int) -> int:
         """Drop a packed directory; how many of its entries the kernel refers to.
@@ -186,17 +235,28 @@ class InodeTable:
         target = number << _INDEX_BITS
         count = 0
         for index, inode in enumerate(inodes):
-            reference = self._references[inode & _SHARD_MASK].get(inode, -1)
+            reference = self._get(inode) or 0
             count += reference >> _COUNT_BITS == target | index
         return count
 
-    def _shard(self, inode: int) -> dict[int, int]:
-        """The dict that has *inode*, if it is referred to."""
-        return self._references[inode & _SHARD_MASK]
+    def _get(self, inode: int) -> int | None:
+        """What is packed into one integer of *inode*; None if it is not referred to, else not 0."""
+        reference = self._references[inode & _SHARD_MASK].get(inode)
+        if reference is None and self._compact.count:
+            return self._compact.get(inode)
+        return reference
 
-    def _add_new(self, inode: int, page: EntryPage, index: int) -> int:
+    def _put(self, inode: int, reference: int) -> None:
+        """Set what `_get` returns, where it is."""
+        references = self._references[inode & _SHARD_MASK]
+        if self._compact.count and inode not in references and self._compact.get(inode):
+            self._compact.put(inode, reference)
+        else:
+            references[inode] = reference
+
+    def _add_other(self, inode: int, page: EntryPage, index: int) -> int:
         """Count a lookup: take *inode* over from an equal entry, or move on to a free number."""
-        while (reference := self._shard(inode).get(inode)) is not None:
+        while (reference := self._get(inode)) is not None:
             target = reference >> _COUNT_BITS
             other, at = self._page(target >> _INDEX_BITS), target & _INDEX_MASK
             if other.is_same(at, page, index):
@@ -216,11 +276,13 @@ class InodeTable:
         return reference + 1
 
     def _point(self, inode: int, page: EntryPage, index: int, state: int) -> None:
+        self._retain(page)
+        self._put(inode, (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | state)
+
+    def _retain(self, page: EntryPage) -> None:
         if not page.reference_count:
             self._pages.add(page)
         page.reference_count += 1
-        references = self._references[inode & _SHARD_MASK]
-        references[inode] = (page.table_number << _INDEX_BITS | index) << _COUNT_BITS | state
 
     def _release(self, page: EntryPage) -> None:
         page.reference_count -= 1

@@ -7,14 +7,15 @@ Pure. Invariants:
    it is unpacked, its references are counted anew.
 3. What was evicted is *detached* while the kernel refers to it: it is found by its number only, and
    weighs nothing more, as an evicted page.
-4. The totals are those of the packed directories that are not detached.
+4. The totals are those of the packed directories that are not detached. Their weight has what the
+   inode table needs for the entries, less what it does not need for the directory in its parent.
 """
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from sys import byteorder
-from typing import Literal
+from typing import Final, Literal
 
 from s3mount.filesystem import weights
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
@@ -38,6 +39,7 @@ from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.invalidations import DirectoryKey
 from s3mount.filesystem.namespace.page_table import PageTable
 
+COMPACT_MAX: Final = 4  # entries of a directory whose references take less memory when packed
 _BATCH = 256  # of the oldest directories that are looked for at once
 
 
@@ -201,9 +203,11 @@ class PackedDirectories:
 
     def _count(self, fields: PackedHeader, length: int, sign: Literal[-1, 1]) -> None:
         inodes = 0 if fields.is_unreferenced else fields.entry_count
+        inode = weights.INODE if inodes > COMPACT_MAX else weights.COMPACT_INODE
+        saved = weights.INODE - weights.COMPACT_INODE if fields.inode else 0
         self.count += sign
         self.entry_count += sign * fields.entry_count
-        self.weight += sign * (weights.PACKED + length + weights.INODE * inodes)
+        self.weight += sign * (weights.PACKED + length + inode * inodes - saved)
 
 
 def _identity(source: ListingSource) -> tuple[str, int, int, int]:
