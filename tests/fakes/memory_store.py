@@ -18,8 +18,10 @@ import trio
 from s3mount.errors import Archived, NotFound, StaleVersion, StoreError
 from s3mount.s3.archive import ARCHIVE_CLASSES, RestoreOrder, RestoreOutcome
 from s3mount.s3.model import (
+    NULL_VERSION,
     ByteRange,
     ListedObject,
+    ListedVersion,
     ListPage,
     ListQuery,
     Modified,
@@ -29,6 +31,8 @@ from s3mount.s3.model import (
     ObjectVersion,
     Reason,
     Revalidation,
+    VersionPage,
+    VersionQuery,
 )
 from s3mount.s3.object_store import OnReadEnd, OnToken, Priority, RequestPriority
 from tests.fakes.key_order import Order, in_byte_order, is_common_prefix, items_of
@@ -238,6 +242,20 @@ class MemoryStore(UnaskedStore):
         await self._receive("LIST", query.prefix, query=query)
         return self._page(query)
 
+    async def has_versioning(self) -> bool:
+        await self._receive("LIST", "")
+        return self.keeps_versions
+
+    async def list_versions(
+        self, query: VersionQuery, priority: RequestPriority | None = None
+    ) -> VersionPage:
+        """Each object as the null version, in one page, if no versions are kept."""
+        if self.keeps_versions or query.delimiter or query.marker is not None:
+            return await UnaskedStore.list_versions(self, query, priority)
+        await self._receive("LIST", query.prefix)
+        rows = [_null_version(self._objects[key].stat) for key in sorted(self._objects)]
+        return VersionPage([row for row in rows if row.key.startswith(query.prefix)], [], None)
+
     async def _read(
         self,
         version: ObjectVersion,
@@ -348,3 +366,17 @@ class MemoryStore(UnaskedStore):
         return ListedObject(
             key, stat.version.size, stat.mtime_ns, stat.version.etag, stat.storage_class
         )
+
+
+def _null_version(stat: ObjectStat) -> ListedVersion:
+    version = stat.version
+    return ListedVersion(
+        key=version.key,
+        version_id=NULL_VERSION,
+        is_latest=True,
+        is_delete_marker=False,
+        mtime_ns=stat.mtime_ns,
+        size=version.size,
+        etag=version.etag,
+        storage_class=stat.storage_class,
+    )
