@@ -23,6 +23,7 @@ from s3mount.s3.tcp_connect import OnWait, Waitable
 # bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
 BUFFERS_TOTAL = 32 * 1024 * 1024
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
+MOVED_WITHIN = 4  # a request is moved in this part of the idle timeout: its first quarter
 PROVEN_WAIT = 5.0  # seconds; over a slow link, bodies keep all of them for minutes
 
 
@@ -167,9 +168,11 @@ class ConnectionPool:
     def begin_move(self, age: float) -> bool:
         """Whether a request leaves a connection that is silent for *age* seconds.
 
-        Then `silent_connections.end_move` follows.
+        Not if so much of its time has passed that a slow response may come too late when it is sent
+        again. If it does, `silent_connections.end_move` follows.
         """
-        return self._proven > 0 and self.silent_connections.begin_move(age)
+        is_early = age <= self._idle_timeout / MOVED_WITHIN
+        return is_early and self._proven > 0 and self.silent_connections.begin_move(age)
 
     def release(self, connection: Connection) -> None:
         """Keep *connection* for the next exchange; it is new, or was left clean."""

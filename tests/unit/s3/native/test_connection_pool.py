@@ -19,19 +19,28 @@ from tests.waiting import wait_until
 FAR = 1e9  # seconds: no deadline ends a wait
 
 
-def new_pool() -> ConnectionPool:
+def new_pool(idle_timeout: float = FAR) -> ConnectionPool:
     def connect(deadline: float, on_wait: OnWait) -> Replay:  # noqa: ARG001 - the protocol's
         stream = Replay([])
         on_wait(stream)
         return stream
 
-    return ConnectionPool(connect, idle_timeout=FAR, clock=time.monotonic)
+    return ConnectionPool(connect, idle_timeout=idle_timeout, clock=time.monotonic)
 
 
 @pytest.fixture(autouse=True)
 def waiting_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """No wait ends by itself, on a busy machine either."""
     monkeypatch.setattr(connection_pool, "PROVEN_WAIT", FAR)
+
+
+def test_a_request_is_moved_early_in_its_idle_timeout_only() -> None:
+    """One that a slow store would respond to soon is not begun anew."""
+    pool = new_pool(idle_timeout=8.0)
+    pool.prove(pool.open(FAR, CancelToken()))
+
+    assert not pool.begin_move(2.1)
+    assert pool.begin_move(2.0)
 
 
 def test_a_waiting_request_gets_the_next_connection_before_all_others() -> None:
