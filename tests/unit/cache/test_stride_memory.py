@@ -26,6 +26,7 @@ class Strides:
     """Readers of elements of *length* bytes, one version each."""
 
     link: SimulatedLink
+    cache: BlockCache
     readers: list[ObjectReader]
     length: int
 
@@ -42,13 +43,15 @@ class Strides:
 
 
 @asynccontextmanager
-async def strides(memory: int, readers: int, length: int) -> AsyncIterator[Strides]:
+async def strides(
+    memory: int, readers: int, length: int, size: int = 1 << 32
+) -> AsyncIterator[Strides]:
     link = SimulatedLink(5e9, 90e6, 0.02)
     async with trio.open_nursery() as nursery:
         config = BlockConfig(memory_limit=memory)
         cache = BlockCache(cast("ObjectStore", link), nursery, config)
-        versions = [ObjectVersion("b", str(n), "e", 1 << 32) for n in range(readers)]
-        yield Strides(link, [cache.open(version) for version in versions], length)
+        versions = [ObjectVersion("b", str(n), "e", size) for n in range(readers)]
+        yield Strides(link, cache, [cache.open(version) for version in versions], length)
         cache.close()
 
 
@@ -86,3 +89,38 @@ async def test_elements_of_a_broken_stride_make_way() -> None:
         await play.read(range(1000, 1020))
 
         assert play.fetched <= (20 + MOST_AHEAD) * MIB
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_elements_that_a_paused_reader_has_ahead_make_way() -> None:
+    async with strides(64 * MIB, 1, MIB) as play:
+        await play.read(range(10))
+        in_order = play.cache.open(ObjectVersion("b", "in order", "e", 1 << 32))
+        prefetched = play.cache._loader.memory._prefetched
+
+        def ahead() -> list[int]:
+            """The elements that are in memory, and not to be evicted yet."""
+            of_strided = [each for each in prefetched if each.version_blocks.version.key == "0"]
+            return [each.start // STRIDE for each in of_strided if each.start >= 10 * STRIDE]
+
+        await trio.sleep(1)
+        assert len(ahead()) == MOST_AHEAD
+
+        for number in range(4200):
+            await in_order.read(number * READ, READ)
+
+        assert ahead() == []
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_stride_that_ended_with_the_object_takes_no_memory_of_others() -> None:
+    async with strides(64 * MIB, 2, MIB, 20 * STRIDE) as play:
+        ended, other = play.readers
+        play.readers = [ended]
+        await play.read((*range(20), 7, 3))
+        play.readers = [other]
+
+        await play.read(range(10))
+
+        ahead = [span for span in play.link.asked["1"] if span.start >= 10 * STRIDE]
+        assert len(ahead) == 10  # to the end; 9 if both had a share
