@@ -166,7 +166,8 @@ class ReadaheadScheduler:
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
-            self._forget_stride(version_blocks)
+            if version_blocks in self._strided:
+                self._leave_stride(version_blocks)
             self._release_following(version_blocks)
 
     def _record_read(
@@ -302,15 +303,11 @@ class ReadaheadScheduler:
             self._leave_stride(version_blocks)
 
     def _leave_stride(self, version_blocks: VersionBlocks) -> None:
-        """Expect no reader at what a stride had ahead."""
-        left = version_blocks.strides.take_left()
-        self._forget_stride(version_blocks)
-        for element in left:
-            self._release_unexpected(version_blocks, element.start, element.stop, may_cancel=False)
-
-    def _forget_stride(self, version_blocks: VersionBlocks) -> None:
-        self._strided.pop(version_blocks, None)
+        """Expect no reader at what the stride in *version_blocks* has, or had, ahead."""
+        del self._strided[version_blocks]
         self._stride_share = self._prefetch_limit // 2 // max(1, len(self._strided))
+        for element in version_blocks.strides.take_left():
+            self._release_unexpected(version_blocks, element.start, element.stop, may_cancel=False)
 
     def _release_following(self, version_blocks: VersionBlocks) -> None:
         """The last reader closes *version_blocks* before its end: it does not go on."""

@@ -37,6 +37,12 @@ class Strides:
                 for at in range(0, self.length, READ):
                     await reader.read(number * STRIDE + at, READ)
 
+    def ahead(self, first: int) -> list[int]:
+        """The elements of the first reader from the *first* one on that are evicted last."""
+        prefetched = self.cache._loader.memory._prefetched
+        starts = [each.start for each in prefetched if each.version_blocks.version.key == "0"]
+        return [start // STRIDE for start in starts if start >= first * STRIDE]
+
     @property
     def fetched(self) -> int:
         return sum(len(span) for spans in self.link.asked.values() for span in spans)
@@ -96,20 +102,28 @@ async def test_elements_that_a_paused_reader_has_ahead_make_way() -> None:
     async with strides(64 * MIB, 1, MIB) as play:
         await play.read(range(10))
         in_order = play.cache.open(ObjectVersion("b", "in order", "e", 1 << 32))
-        prefetched = play.cache._loader.memory._prefetched
-
-        def ahead() -> list[int]:
-            """The elements that are in memory, and not to be evicted yet."""
-            of_strided = [each for each in prefetched if each.version_blocks.version.key == "0"]
-            return [each.start // STRIDE for each in of_strided if each.start >= 10 * STRIDE]
-
         await trio.sleep(1)
-        assert len(ahead()) == MOST_AHEAD
+        assert len(play.ahead(10)) == MOST_AHEAD
 
         for number in range(4200):
             await in_order.read(number * READ, READ)
 
-        assert ahead() == []
+        assert play.ahead(10) == []
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_elements_that_the_last_reader_has_ahead_make_way_during_a_verification() -> None:
+    async with strides(64 * MIB, 1, MIB) as play:
+        [reader] = play.readers
+        background = play.cache.open_background(reader._version_blocks.version)
+        await play.read(range(10))
+        await trio.sleep(1)
+        assert len(play.ahead(10)) == MOST_AHEAD
+
+        reader.close()
+
+        assert play.ahead(10) == []
+        background.close()
 
 
 @pytest.mark.usefixtures("autojump_clock")
