@@ -56,7 +56,7 @@ class ReadaheadScheduler:
         self._streams: dict[SequentialStream, VersionBlocks] = {}
         self._share = prefetch_limit
         self._shares = ReadaheadShares(prefetch_limit)
-        # the versions that have elements of a stride ahead, the latest last; they share a half
+        # the versions in which a stride goes on; what they have ahead shares a half
         self._strided: dict[VersionBlocks, None] = {}
         self._stride_share = prefetch_limit // 2
         self.reads = 0
@@ -87,10 +87,7 @@ class ReadaheadScheduler:
     def on_hit(self, owner: object, version_blocks: VersionBlocks, offset: int, stop: int) -> None:
         """*owner* read [*offset*, *stop*), which was ready: fetch what should be ahead now."""
         stream = self._record_read(owner, version_blocks, offset, stop)
-        strides = version_blocks.strides
-        strided = strides.record_read(offset, stop, self._stride_share)
-        if strides.left:
-            self._leave_stride(version_blocks)
+        strided = self._record_stride(version_blocks, offset, stop)
         if ranges := version_blocks.readahead.ahead(stream, self._share):
             self._fetch(version_blocks, stream, ranges, stop, stop)
         if strided:
@@ -113,10 +110,7 @@ class ReadaheadScheduler:
         be told how long it waits, if any.
         """
         stream = self._record_read(owner, version_blocks, offset, stop)
-        strides = version_blocks.strides
-        strided = strides.record_read(offset, stop, self._stride_share)
-        if strides.left:
-            self._leave_stride(version_blocks)
+        strided = self._record_stride(version_blocks, offset, stop)
         readahead = version_blocks.readahead
         lacks = version_blocks.has_gap(offset, stop)
         waits_to = max(
@@ -172,7 +166,8 @@ class ReadaheadScheduler:
         self.open_versions[version_blocks] -= 1
         if not self.open_versions[version_blocks]:
             del self.open_versions[version_blocks]
-            self._forget_stride(version_blocks)
+            if version_blocks in self._strided:
+                self._leave_stride(version_blocks)
             self._release_following(version_blocks)
 
     def _record_read(
@@ -265,6 +260,16 @@ class ReadaheadScheduler:
         if not stream.skipped and stream.position - stream.run <= block.start:
             self._loader.memory.finish(block)
 
+    def _record_stride(
+        self, version_blocks: VersionBlocks, offset: int, stop: int
+    ) -> tuple[ByteRange, ...]:
+        """What a stride has next after a read of [*offset*, *stop*); leaves one that it breaks."""
+        strides = version_blocks.strides
+        elements = strides.record_read(offset, stop, self._stride_share)
+        if not strides.length and version_blocks in self._strided:
+            self._leave_stride(version_blocks)
+        return elements
+
     def _fetch_strided(
         self, version_blocks: VersionBlocks, elements: tuple[ByteRange, ...]
     ) -> None:
@@ -284,25 +289,25 @@ class ReadaheadScheduler:
     def _share_strided(self, version_blocks: VersionBlocks) -> bool:
         """Give a share of the memory to the elements ahead in *version_blocks*, if it is free."""
         if version_blocks not in self._strided and len(self._strided) >= _STRIDES_MAX:
-            oldest = next(iter(self._strided))
-            if self.reads - oldest.last_read <= _ALL_IDLE_AFTER:
+            self._leave_idle_strides()
+            if len(self._strided) >= _STRIDES_MAX:
                 return False
-            self._leave_stride(oldest)
-        self._strided.pop(version_blocks, None)
         self._strided[version_blocks] = None
         self._stride_share = self._prefetch_limit // 2 // len(self._strided)
         return True
 
-    def _leave_stride(self, version_blocks: VersionBlocks) -> None:
-        """Expect no reader at what a stride had ahead."""
-        left = version_blocks.strides.take_left()
-        self._forget_stride(version_blocks)
-        for element in left:
-            self._release_unexpected(version_blocks, element.start, element.stop, may_cancel=False)
+    def _leave_idle_strides(self) -> None:
+        """Leave the strides that did not move while many reads went elsewhere."""
+        idle = [each for each in self._strided if self.reads - each.last_read > _ALL_IDLE_AFTER]
+        for version_blocks in idle:
+            self._leave_stride(version_blocks)
 
-    def _forget_stride(self, version_blocks: VersionBlocks) -> None:
-        self._strided.pop(version_blocks, None)
+    def _leave_stride(self, version_blocks: VersionBlocks) -> None:
+        """Expect no reader at what the stride in *version_blocks* has, or had, ahead."""
+        del self._strided[version_blocks]
         self._stride_share = self._prefetch_limit // 2 // max(1, len(self._strided))
+        for element in version_blocks.strides.take_left():
+            self._release_unexpected(version_blocks, element.start, element.stop, may_cancel=False)
 
     def _release_following(self, version_blocks: VersionBlocks) -> None:
         """The last reader closes *version_blocks* before its end: it does not go on."""
@@ -371,11 +376,12 @@ class ReadaheadScheduler:
         return not any(block.waiters for block in version_blocks.overlapping(start, stop))
 
     def _stop_idle(self) -> None:
-        """Stop the streams that are idle; seldom, if there are many."""
+        """Stop the streams that are idle, and leave such strides; seldom, if streams are many."""
         if self.reads < self._stop_idle_at:
             return
         for idle in [each for each in self._streams if self._is_idle(each)]:
             self._stop(idle)
+        self._leave_idle_strides()
         self._stop_idle_at = self.reads + len(self._streams) // _COUNT_PER_READ
 
     def _stop(self, stream: SequentialStream) -> None:

@@ -94,8 +94,9 @@ class StrideDetector:
     def _plan(self, share: int) -> tuple[ByteRange, ...]:
         room = share // (self.length + 2 * self._sizes.block)  # with what aligns it
         first, last = self._ahead + 1, min(2 * self._steps, MOST_AHEAD, room)
-        self._ahead = max(self._ahead, last)
-        return self._elements(first, last)
+        elements = self._elements(first, last)
+        self._ahead += len(elements)  # not those beyond the object
+        return elements
 
     def _elements(self, first: int, last: int) -> tuple[ByteRange, ...]:
         """The elements from the *first* to the *last* behind the latest one, in the object."""

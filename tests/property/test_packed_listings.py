@@ -16,6 +16,7 @@ from s3mount.filesystem.listing.packed_listing import (
     pack,
     prefix_of,
     unpack,
+    unpack_page,
 )
 from s3mount.filesystem.names import PLAIN_NAMES, decode, encode
 from s3mount.filesystem.namespace import directory_lru
@@ -123,6 +124,37 @@ def test_a_large_directory_is_not_packed() -> None:
     assert state is not None
 
     assert pack(state, page, source=1, used_at=1, inode=1) is None
+
+
+@pytest.mark.parametrize(("breaks", "source"), [(1 << 32, 1), (0, 1 << 32)])
+def test_numbers_beyond_their_fields_are_not_packed(breaks: int, source: int) -> None:
+    page = EntryPage("bucket", "d/", [Entry(b"a", 1, 1, "e" * 32)], 0.0)
+    state = _state_of(page)
+    assert state is not None
+
+    assert (
+        pack(state._replace(subtree_breaks=breaks), page, source=source, used_at=1, inode=1) is None
+    )
+
+
+@pytest.mark.parametrize("name_length", [1, 255])
+@pytest.mark.parametrize("prefix_length", [1, 1024])
+def test_the_longest_names_of_the_largest_directory_are_packed(
+    name_length: int, prefix_length: int
+) -> None:
+    count = ENTRIES_MAX if name_length > 1 else 1
+    names = [b"%0*d" % (name_length, number) for number in range(count)]
+    entries = [Entry(name, (1 << 63) - 1, (1 << 63) - 1, "ä" * 16_000) for name in names]
+    page = EntryPage("bucket", "d" * (prefix_length - 1) + "/", entries, 0.0)
+    state = _state_of(page)
+    assert state is not None
+
+    packed = pack(state, page, source=1, used_at=(1 << 64) - 1, inode=(1 << 64) - 1)
+
+    assert packed is not None
+    twin = unpack_page(packed, "bucket")
+    assert twin is not None
+    assert (twin.prefix, twin.columns()) == (page.prefix, page.columns())
 
 
 @given(bodies=bodies(), page_size=page_sizes, unpacked=st.integers(1, 3))

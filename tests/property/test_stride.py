@@ -46,6 +46,17 @@ def test_each_element_is_planned_once_and_sixteen_are_ahead() -> None:
     ]
 
 
+def test_elements_for_which_there_was_no_room_are_planned_again_at_the_end_of_the_object() -> None:
+    detector = StrideDetector((STEPS + 3) * 5 * MIB, SIZES)
+    planned(detector, [n * 5 * MIB for n in range(STEPS)], 4096)
+
+    lost = planned(detector, [STEPS * 5 * MIB], 4096)
+    detector.rewind(len(lost))
+
+    assert len(lost) == 2
+    assert planned(detector, [(STEPS + 1) * 5 * MIB], 4096) == lost[1:]
+
+
 def test_an_element_may_be_read_in_pieces() -> None:
     detector = StrideDetector(GIB, SIZES)
 

@@ -19,6 +19,7 @@ ENTRIES_MAX: Final = 128  # of more, the objects of a directory cost little for 
 _HEADER: Final = Struct("=BBHIIQQd")
 _ETAG: Final = 16  # bytes of an MD5
 _LENGTH_MAX: Final = (1 << 16) - 1
+_NUMBER_MAX: Final = (1 << 32) - 1
 _ETAG_MAX: Final = _LENGTH_MAX // 4  # characters
 _DERIVED, _PARTIAL, _ORDERED, _UNREFERENCED, _LARGE, _PACKED_ETAGS = (1 << bit for bit in range(6))
 _DETACHED: Final = 1 << 6
@@ -49,11 +50,13 @@ def header(packed: bytes) -> PackedHeader:
 def pack(
     state: ListingState, page: EntryPage | None, *, source: int, used_at: int, inode: int
 ) -> bytes | None:
-    """Pack a listing, with what the header has beside it; None if its page does not fit."""
+    """Pack a listing, with what the header has beside it; None if it does not fit."""
     prefix = encode(state.prefix)
     columns = None if page is None else page.columns()
     count = 0 if page is None else len(page)
-    if count > ENTRIES_MAX or len(prefix) > _LENGTH_MAX or not (page is None or _fits(columns)):
+    is_small = count <= ENTRIES_MAX and len(prefix) <= _LENGTH_MAX
+    is_small = is_small and max(state.subtree_breaks, source) <= _NUMBER_MAX
+    if not is_small or not (page is None or _fits(columns)):
         return None
     flags = state.is_derived * _DERIVED | state.is_partial * _PARTIAL
     flags |= state.is_ordered * _ORDERED | state.is_unreferenced * _UNREFERENCED

@@ -191,10 +191,11 @@ class InodeTable:
         """Move a reference, if there is one, to the compact map."""
         shard = inode & _SHARD_MASK
         references = self._references[shard]
-        reference = references.pop(inode, None)
+        reference = references.get(inode)
         if reference is None:
             return
         self._compact.put(inode, reference)
+        del references[inode]
         self._moved[shard] += 1
         if self._moved[shard] > len(references) + _MOVED_MIN:
             self._moved[shard] = 0

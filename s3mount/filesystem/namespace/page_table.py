@@ -1,8 +1,9 @@
 """Table of pages by number: those that the kernel refers to, and packed directories.
 
-Pure. A number has 28 bits. That of a small page is chosen by a hash of its directory, so that a
-packed directory is found without an index of its own, which would cost as much memory as this
-table. A directory has `PROBES` numbers to choose from; if none is free, its page gets another.
+Pure. A number has 28 bits; one that is free may be used again. That of a small page is chosen by a
+hash of its directory, so that a packed directory is found without an index of its own, which would
+cost as much memory as this table. A directory has `PROBES` numbers to choose from; if none is free,
+its page gets another.
 """
 
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from s3mount.filesystem.namespace.invalidations import DirectoryKey
 
 PROBES: Final = 4
 _HASHED: Final = 1 << 27  # numbers below are by hash
+_NUMBER_MAX: Final = (1 << 28) - 1  # lookups of some days, if each brings a page
 
 PageOrPacked = EntryPage | bytes
 
@@ -35,8 +37,7 @@ class PageTable:
         is_small = len(page) <= ENTRIES_MAX and not page.is_looked_up
         number = self.free_number((page.bucket, page.prefix)) if is_small else None
         if number is None:
-            self._last_number += 1
-            number = self._last_number
+            number = self._next_number()
         page.table_number = number
         self._items[number] = page
 
@@ -74,6 +75,14 @@ class PageTable:
 
     def get(self, number: int) -> PageOrPacked | None:
         return self._items.get(number)
+
+    def _next_number(self) -> int:
+        """The next free number that is not by hash; behind the last one comes the first again."""
+        while True:
+            is_last = self._last_number == _NUMBER_MAX
+            self._last_number = _HASHED if is_last else self._last_number + 1
+            if self._last_number not in self._items:
+                return self._last_number
 
 
 def _numbers(key: DirectoryKey) -> Iterator[int]:

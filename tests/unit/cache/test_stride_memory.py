@@ -26,6 +26,7 @@ class Strides:
     """Readers of elements of *length* bytes, one version each."""
 
     link: SimulatedLink
+    cache: BlockCache
     readers: list[ObjectReader]
     length: int
 
@@ -36,19 +37,27 @@ class Strides:
                 for at in range(0, self.length, READ):
                     await reader.read(number * STRIDE + at, READ)
 
+    def ahead(self, first: int) -> list[int]:
+        """The elements of the first reader from the *first* one on that are evicted last."""
+        prefetched = self.cache._loader.memory._prefetched
+        starts = [each.start for each in prefetched if each.version_blocks.version.key == "0"]
+        return [start // STRIDE for start in starts if start >= first * STRIDE]
+
     @property
     def fetched(self) -> int:
         return sum(len(span) for spans in self.link.asked.values() for span in spans)
 
 
 @asynccontextmanager
-async def strides(memory: int, readers: int, length: int) -> AsyncIterator[Strides]:
+async def strides(
+    memory: int, readers: int, length: int, size: int = 1 << 32
+) -> AsyncIterator[Strides]:
     link = SimulatedLink(5e9, 90e6, 0.02)
     async with trio.open_nursery() as nursery:
         config = BlockConfig(memory_limit=memory)
         cache = BlockCache(cast("ObjectStore", link), nursery, config)
-        versions = [ObjectVersion("b", str(n), "e", 1 << 32) for n in range(readers)]
-        yield Strides(link, [cache.open(version) for version in versions], length)
+        versions = [ObjectVersion("b", str(n), "e", size) for n in range(readers)]
+        yield Strides(link, cache, [cache.open(version) for version in versions], length)
         cache.close()
 
 
@@ -86,3 +95,46 @@ async def test_elements_of_a_broken_stride_make_way() -> None:
         await play.read(range(1000, 1020))
 
         assert play.fetched <= (20 + MOST_AHEAD) * MIB
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_elements_that_a_paused_reader_has_ahead_make_way() -> None:
+    async with strides(64 * MIB, 1, MIB) as play:
+        await play.read(range(10))
+        in_order = play.cache.open(ObjectVersion("b", "in order", "e", 1 << 32))
+        await trio.sleep(1)
+        assert len(play.ahead(10)) == MOST_AHEAD
+
+        for number in range(4200):
+            await in_order.read(number * READ, READ)
+
+        assert play.ahead(10) == []
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_elements_that_the_last_reader_has_ahead_make_way_during_a_verification() -> None:
+    async with strides(64 * MIB, 1, MIB) as play:
+        [reader] = play.readers
+        background = play.cache.open_background(reader._version_blocks.version)
+        await play.read(range(10))
+        await trio.sleep(1)
+        assert len(play.ahead(10)) == MOST_AHEAD
+
+        reader.close()
+
+        assert play.ahead(10) == []
+        background.close()
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_a_stride_that_ended_with_the_object_takes_no_memory_of_others() -> None:
+    async with strides(64 * MIB, 2, MIB, 20 * STRIDE) as play:
+        ended, other = play.readers
+        play.readers = [ended]
+        await play.read((*range(20), 7, 3))
+        play.readers = [other]
+
+        await play.read(range(10))
+
+        ahead = [span for span in play.link.asked["1"] if span.start >= 10 * STRIDE]
+        assert len(ahead) == 10  # to the end; 9 if both had a share
