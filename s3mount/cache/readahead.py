@@ -46,6 +46,7 @@ PARTS_IN_SHARE: Final = 1.4  # fetches shrink until so many fit into a stream's 
 # times as much as a later one comes before it, so that 90 MB/s bring it before a reader of 1 GB/s.
 FIRST_FETCHES: Final = 4
 FETCH_GROWTH: Final = 12
+UNPROVEN_PARTS: Final = 8  # the first window in a version whose reader comes from another one
 REORDER: Final = 12  # reads that the kernel has in flight at once, in any order (max_background)
 SEQUENCES: Final = 32  # remembered for each version: a thread each, for a busy parquet reader
 
@@ -158,8 +159,8 @@ class Readahead:
     def successor(self, stream: SequentialStream) -> SequentialStream | None:
         """The stream here that goes on with *stream* of another version, from the beginning on.
 
-        None if other reads have come. It has the window of *stream*, and whole parts as soon as the
-        reader of *stream* has gone on far enough.
+        None if other reads have come. It has the window of *stream*, or at most UNPROVEN_PARTS of it
+        if that has not gone on before, and whole parts as soon as it has gone on far enough.
         """
         if not self._sequences:
             first = self._sizes.part // (1 if stream.links else FIRST_FETCHES)
@@ -169,7 +170,8 @@ class Readahead:
         found = self._sequences[0]
         if self.reads or found.links <= stream.links:
             return None
-        found.window, found.run = stream.window, stream.run
+        most = self._widest if stream.links else UNPROVEN_PARTS * self._sizes.part
+        found.window, found.run = min(stream.window, most), stream.run
         return found
 
     def has_read_whole(self, stream: SequentialStream) -> bool:
