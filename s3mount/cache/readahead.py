@@ -159,8 +159,8 @@ class Readahead:
     def successor(self, stream: SequentialStream) -> SequentialStream | None:
         """The stream here that goes on with *stream* of another version, from the beginning on.
 
-        None if other reads have come. It has the window of *stream*, or at most UNPROVEN_PARTS of it
-        if that has not gone on before, and whole parts as soon as it has gone on far enough.
+        None if other reads have come. It has the window of *stream*: UNPROVEN_PARTS at most, if
+        that has not gone on before. Whole parts are fetched once it has gone on far enough.
         """
         if not self._sequences:
             first = self._sizes.part // (1 if stream.links else FIRST_FETCHES)
