@@ -3,8 +3,9 @@
 Invariants:
 
 1. An operation ends by its deadline: with its result, the failure of the last attempt, or
-   DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. A read may
-   take as much longer as its thread takes to notice.
+   DeadlineExceeded if time ran out during an attempt, or while it waited for a permit. If that
+   attempt had less than half of the timeout, it tells nothing: the failure before it is raised. A
+   read may take as much longer as its thread takes to notice.
 2. Only a Retryable failure is retried, after a pause, for ATTEMPTS attempts in all. An invalid
    response is not the first sign of a store that recovers: INVALID_ATTEMPTS of them fail the
    operation. If credentials were refused, the operation is retried at once, once, if there may be
@@ -15,6 +16,7 @@ Invariants:
 """
 
 import logging
+import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -162,9 +164,22 @@ class Retrier:
         self, call: Call[T], failure: Exception | None = None, pauses: PausesLeft | None = None
     ) -> T:
         """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
-        pauses, is_renewed = pauses or self._all_pauses(), False
+        history = _History()
+        try:
+            return await self._run(call, failure, pauses or self._all_pauses(), history)
+        except DeadlineExceeded:
+            former = history.former
+            if former is None or history.began < call.deadline - self._timeout / 2:
+                raise
+            raise former.failure.detached() from former
+
+    async def _run(
+        self, call: Call[T], failure: Exception | None, pauses: PausesLeft, history: "_History"
+    ) -> T:
+        is_renewed = False
         while True:
             if failure is None:
+                history.began = trio.current_time()
                 try:
                     return await self._attempt(call)
                 except (Retryable, S3MountError) as exc:
@@ -186,6 +201,7 @@ class Retrier:
                     await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
                     await self._pause(call, failure, pauses.next_after(failure))
+                    history.former = failure
                 case _:
                     raise failure
             failure = None
@@ -246,6 +262,14 @@ class Retrier:
     def _too_late(self, call: Call[Any]) -> DeadlineExceeded:
         message = f"{call.kind} not answered within {self._timeout:g} s (--timeout)"
         return DeadlineExceeded(message, bucket=self._bucket, key=call.key)
+
+
+class _History:
+    """When the latest attempt of an operation *began*, and the failure before it, if any."""
+
+    def __init__(self) -> None:
+        self.began = -math.inf
+        self.former: Retryable | None = None
 
 
 def _final(failure: Exception) -> Exception:

@@ -372,6 +372,20 @@ async def test_there_is_no_pause_past_the_deadline() -> None:
     assert transport.attempts == 1
 
 
+@pytest.mark.parametrize(("pause", "failure"), [(1.2, StoreError), (0.0, DeadlineExceeded)])
+async def test_an_attempt_with_little_time_left_does_not_hide_the_failure_before_it(
+    pause: float, failure: type[S3MountError]
+) -> None:
+    hold = threading.Event()
+    store = remote(ScriptedTransport(failed(), hold.wait), timeout=2.0, pause=pause)
+
+    with trio.fail_after(30), pytest.raises(S3MountError) as caught:
+        await store.head("key")
+    hold.set()
+
+    assert type(caught.value) is failure
+
+
 @pytest.mark.parametrize("operation", ["head", "list"])
 async def test_the_caller_is_told_at_the_deadline_though_the_thread_goes_on(operation: str) -> None:
     hold = threading.Event()
