@@ -1,13 +1,12 @@
 """Prefetched files are small and bounded, in whatever order files are opened."""
 
 from collections.abc import Sequence
-from itertools import islice
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
-from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX, BURST
+from s3mount.filesystem.prefetch.file_reader import AHEAD_MAX
 from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.sibling_prefetcher import SiblingPrefetcher
 from s3mount.filesystem.prefetch.traversal_cursor import Descent, Traversal, TraversalCursor
@@ -90,33 +89,6 @@ def test_what_is_prefetched_in_vain_is_bounded_by_what_was_opened(
         ahead = found or ahead[1:]
 
         assert len(prefetched - opened) <= PER_OPEN_MAX * count
-
-
-_ROOM = st.integers(0, AHEAD_MAX) | st.just(AHEAD_MAX)  # files that are taken at one open
-
-
-@given(st.integers(1, 400), st.lists(_ROOM, min_size=1, max_size=200))
-def test_a_window_is_refilled_in_bursts_and_never_short_of_more_than_one(
-    count: int, rooms: list[int]
-) -> None:
-    """The reader opens files in order; there is no room for some of those to prefetch."""
-    entries = [Entry(b"%03d" % number, 1, 0, "e") for number in range(count)]
-    page = EntryPage("bucket", "", entries, 0.0)
-    siblings = prefetcher({"": [page]}, [""])
-    taken = 0  # the last file that was opened or taken
-    for opened, room in enumerate(rooms[:count]):
-        taken = max(taken, opened)
-        window = min(AHEAD_MAX, 2 << opened) if opened else 0
-        stop = min(count, opened + window + 1)
-        is_short = window == AHEAD_MAX and opened + window - taken < BURST
-        expected = [] if is_short else list(range(taken + 1, stop))
-
-        assert [at for _, at in islice(siblings.on_open(page, opened), room + 1)] == (
-            expected[: room + 1]
-        )
-        taken += min(room, len(expected))
-        if room == AHEAD_MAX and opened:
-            assert taken >= min(count - 1, opened + min(window, AHEAD_MAX - BURST + 1))
 
 
 def orders(tree: Tree, prefix: str, kind: OrderKind, descent: Descent) -> list[EntryRef]:

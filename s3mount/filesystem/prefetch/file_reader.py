@@ -1,15 +1,4 @@
-"""Expected opens of one reader of small files, in one traversal.
-
-A steady reader has its next files prefetched in bursts, not one for each open: requests that are
-sent together come back together, and cost the event loop and the store fewer wake-ups.
-
-Invariants of a reader's window, which are the next files that it may have prefetched:
-
-1. It has AHEAD_MAX files at most, and once it has so many, all but BURST - 1 of them at least have
-   been returned. So no burst is later than if the window were smaller by that.
-2. A window that still grows waits for no burst. Nor does one with BURST files that were not taken,
-   as there was no room.
-"""
+"""Expected opens of one reader of small files, in one traversal."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -18,8 +7,7 @@ from s3mount.filesystem.prefetch.policy import SMALL
 from s3mount.filesystem.prefetch.traversal_cursor import Traversal, TraversalCursor
 from s3mount.filesystem.prefetch.traversal_order import EntryRef, TraversalOrder
 
-BURST = 32  # files; see docs/decisions/prefetch-bursts.md
-AHEAD_MAX = 96 + BURST  # files
+AHEAD_MAX = 96  # files
 STEP_MAX = 8  # files that may be skipped, or that another worker opens first
 
 
@@ -103,10 +91,7 @@ class FileReader:
     def files_ahead(self) -> Iterator[EntryRef]:
         """The files to prefetch now, nearest first; one without room is returned again."""
         self.look_ahead()
-        ahead, room = self._ahead, self._room
-        stop = self._number + room
-        if room == AHEAD_MAX and ahead and stop - ahead[0][0] < BURST - 1:
-            return  # the rest of the window is fewer than a burst
+        ahead, stop = self._ahead, self._number + self._room
         while ahead and ahead[0][0] <= stop:
             number, ref = ahead[0]
             if number > self._number:

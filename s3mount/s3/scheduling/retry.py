@@ -200,8 +200,8 @@ class Retrier:
                     pauses = self._all_pauses()
                     await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
+                    history.record(failure, self._timeout / 4)
                     await self._pause(call, failure, pauses.next_after(failure))
-                    history.former = failure
                 case _:
                     raise failure
             failure = None
@@ -265,11 +265,18 @@ class Retrier:
 
 
 class _History:
-    """When the latest attempt of an operation *began*, and the failure before it, if any."""
+    """When the latest attempt of an operation *began*, and the failure before it, if any.
+
+    Of failures that took long, as of a store that is silent, none is kept.
+    """
 
     def __init__(self) -> None:
         self.began = -math.inf
         self.former: Retryable | None = None
+
+    def record(self, failure: Retryable, most: float) -> None:
+        """Keep *failure* if the attempt took *most* seconds at most."""
+        self.former = failure if trio.current_time() - self.began <= most else None
 
 
 def _final(failure: Exception) -> Exception:
