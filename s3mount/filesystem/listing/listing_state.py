@@ -10,7 +10,7 @@ from s3mount.filesystem.names import ViewNames
 
 
 class ListingSource(NamedTuple):
-    """What a listing shares with others: of one bucket, and of one scan if one has made them."""
+    """Source of listings, which they share: of one bucket, and of one scan if one has made them."""
 
     bucket: str
     order: OrderEvidence
@@ -19,7 +19,7 @@ class ListingSource(NamedTuple):
 
 
 class ListingState(NamedTuple):
-    """What a listing has of its own; see the attributes of `DirectoryListing`."""
+    """State of one listing; see the attributes of `DirectoryListing`."""
 
     prefix: str
     requested_at: float

@@ -197,7 +197,7 @@ class Retrier:
                 case Retryable(is_adapted=True):
                     await self._pause(call, failure, 0.0)
                 case Retryable() if gained := call.take_progress():
-                    pauses = self._all_pauses()
+                    pauses, history.former = self._all_pauses(), None
                     await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
                     history.record(failure, self._timeout / 4)
