@@ -69,8 +69,8 @@ def many() -> Sizes:
 
 
 def tens() -> Sizes:
-    """Ten of 50 MiB, and one of 500 MiB."""
-    yield "tens/whole.bin", 500 * MIB
+    """Ten of 50 MiB, and before them one of 500 MiB: nothing follows the ten, as in `cat *`."""
+    yield "tens/all.bin", 500 * MIB
     yield from ((f"tens/file-{n}.bin", 50 * MIB) for n in range(10))
 
 

@@ -95,7 +95,7 @@ def cat_ten(root: Path, _: Stopwatch) -> int:
 
 
 def cat_one(root: Path, _: Stopwatch) -> int:
-    return _cat([root / "tens/whole.bin"], 500 * MIB)
+    return _cat([root / "tens/all.bin"], 500 * MIB)
 
 
 def _cat(paths: Sequence[Path], size: int) -> int:
