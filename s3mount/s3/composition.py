@@ -126,7 +126,7 @@ def _with_customer_keys(
     from s3mount.s3.operations.keyed_transport import KeyedTransport  # noqa: PLC0415
 
     try:
-        check_protects_keys(endpoint)
+        check_protects_keys(endpoint, endpoint.bucket)
         return KeyedTransport(transport, CustomerKeys(keys()))
     except SetupError:
         transport.close()

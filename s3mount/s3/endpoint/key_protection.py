@@ -9,18 +9,17 @@ from ipaddress import IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from s3mount.errors import AccessDenied, SetupError
-from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.tcp_connect import Address
 from s3mount.s3.transport import Destination
 
 _LOCAL_NAME = "localhost"  # RFC 6761, section 6.3
 
 
-def check_protects_keys(endpoint: Endpoint) -> None:
-    """Raise SetupError if customer keys must not be sent to *endpoint*."""
+def check_protects_keys(endpoint: Destination, bucket: str) -> None:
+    """Raise SetupError if customer keys must not be sent to *endpoint*, that of *bucket*."""
     reason = _exposure(endpoint)
     if reason is not None:
-        raise SetupError(f"--sse-c-key-file: {reason}", bucket=endpoint.bucket)
+        raise SetupError(f"--sse-c-key-file: {reason}", bucket=bucket)
 
 
 def check_destination(destination: Destination, url: str | None = None) -> None:

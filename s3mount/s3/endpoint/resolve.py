@@ -104,7 +104,7 @@ def allowed_addresses(endpoint: Endpoint) -> ChooseAddresses | None:
     """Return what chooses the addresses to connect to; None for any of them."""
     if not endpoint.keys_over_http:
         return None
-    from s3mount.s3.endpoint.key_protection import loopback_addresses  # noqa: PLC0415 - for tests
+    from s3mount.s3.endpoint.key_protection import loopback_addresses  # noqa: PLC0415 - rare
 
     return loopback_addresses
 

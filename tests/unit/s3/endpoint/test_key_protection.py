@@ -38,7 +38,7 @@ LOCAL = store_at(80, keys_over_http=True)
     ids=lambda endpoint: endpoint.origin,
 )
 def test_a_protected_endpoint_gets_the_headers(endpoint: Endpoint) -> None:
-    check_protects_keys(endpoint)
+    check_protects_keys(endpoint, endpoint.bucket)
 
     assert len(KEY.fields_for(endpoint)) == 3
 
@@ -61,7 +61,7 @@ def test_a_protected_endpoint_gets_the_headers(endpoint: Endpoint) -> None:
 )
 def test_an_endpoint_without_protection_is_refused(endpoint: Endpoint, hint: str) -> None:
     with pytest.raises(SetupError, match=hint):
-        check_protects_keys(endpoint)
+        check_protects_keys(endpoint, endpoint.bucket)
     with pytest.raises(AccessDenied, match=hint):
         KEY.fields_for(endpoint)
 
