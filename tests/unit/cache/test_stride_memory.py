@@ -7,6 +7,7 @@ from typing import cast
 
 import pytest
 import trio
+from trio.testing import MockClock
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.object_reader import ObjectReader
@@ -61,7 +62,6 @@ async def strides(
         cache.close()
 
 
-@pytest.mark.usefixtures("autojump_clock")
 @pytest.mark.parametrize(
     ("memory", "readers", "length"),
     [
@@ -74,7 +74,12 @@ async def strides(
         (256 * MIB, 40, MIB),
     ],
 )
-async def test_elements_stay_until_they_are_read(memory: int, readers: int, length: int) -> None:
+async def test_elements_stay_until_they_are_read(
+    memory: int,
+    readers: int,
+    length: int,
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     async with strides(memory, readers, length) as play:
         await play.read(range(5))
         play.link.asked.clear()
@@ -85,8 +90,9 @@ async def test_elements_stay_until_they_are_read(memory: int, readers: int, leng
         assert play.fetched <= readers * 35 * length + ahead
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_elements_of_a_broken_stride_make_way() -> None:
+async def test_elements_of_a_broken_stride_make_way(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     async with strides(64 * MIB, 1, MIB) as play:
         for start in range(0, 800, 100):
             await play.read(range(start, start + 6))
@@ -97,8 +103,9 @@ async def test_elements_of_a_broken_stride_make_way() -> None:
         assert play.fetched <= (20 + MOST_AHEAD) * MIB
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_elements_that_a_paused_reader_has_ahead_make_way() -> None:
+async def test_elements_that_a_paused_reader_has_ahead_make_way(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     async with strides(64 * MIB, 1, MIB) as play:
         await play.read(range(10))
         in_order = play.cache.open(ObjectVersion("b", "in order", "e", 1 << 32))
@@ -111,8 +118,9 @@ async def test_elements_that_a_paused_reader_has_ahead_make_way() -> None:
         assert play.ahead(10) == []
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_elements_that_the_last_reader_has_ahead_make_way_during_a_verification() -> None:
+async def test_elements_that_the_last_reader_has_ahead_make_way_during_a_verification(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     async with strides(64 * MIB, 1, MIB) as play:
         [reader] = play.readers
         background = play.cache.open_background(reader._version_blocks.version)
@@ -126,8 +134,9 @@ async def test_elements_that_the_last_reader_has_ahead_make_way_during_a_verific
         background.close()
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_stride_that_ended_with_the_object_takes_no_memory_of_others() -> None:
+async def test_a_stride_that_ended_with_the_object_takes_no_memory_of_others(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     async with strides(64 * MIB, 2, MIB, 20 * STRIDE) as play:
         ended, other = play.readers
         play.readers = [ended]

@@ -3,9 +3,9 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import StoreSource
@@ -186,8 +186,9 @@ async def test_readers_have_as_much_readahead_while_fetches_of_a_warm_up_are_in_
     assert await fetches_ahead(while_warming=True) == alone
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_a_warm_up_fetches_an_eighth_of_the_memory_at_once() -> None:
+async def test_a_warm_up_fetches_an_eighth_of_the_memory_at_once(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     store = MemoryStore(STORE, before=hang)
     async with cache_of(store) as cache, trio.open_nursery() as nursery:
         for version in versions(store):
@@ -200,8 +201,9 @@ async def test_a_warm_up_fetches_an_eighth_of_the_memory_at_once() -> None:
     assert warm_bytes == LIMIT // 8
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_readers_take_the_budget_of_a_warm_up_first() -> None:
+async def test_readers_take_the_budget_of_a_warm_up_first(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     store = MemoryStore(STORE, before=hang)
     every = versions(store)
     async with cache_of(store) as cache, trio.open_nursery() as nursery:
@@ -278,8 +280,9 @@ async def test_readahead_beside_warmed_blocks_never_takes_the_buffer_of_the_repl
         assert hits
 
 
-@pytest.mark.usefixtures("autojump_clock")
-async def test_fetches_leave_half_of_the_prefetches_in_flight_to_readahead() -> None:
+async def test_fetches_leave_half_of_the_prefetches_in_flight_to_readahead(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
     store = MemoryStore({f"{number:02}": b"x" for number in range(PREFETCHES_MAX)}, before=hang)
     async with trio.open_nursery() as nursery:
         cache = BlockCache(store, nursery, BlockConfig(memory_limit=LIMIT), SIZES)

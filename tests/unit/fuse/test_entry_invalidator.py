@@ -1,12 +1,14 @@
 """The kernel drops every dentry that it is to drop, whatever fails, in bounded memory."""
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import pyfuse3
 import pytest
 import trio
 import trio.testing
+from trio.testing import MockClock
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
 from s3mount.fuse import entry_invalidator
@@ -41,15 +43,15 @@ class Kernel:
 def kernel(monkeypatch: pytest.MonkeyPatch) -> Kernel:
     made = Kernel()
     monkeypatch.setattr(pyfuse3, "invalidate_entry", made.invalidate)
-    original = trio.to_thread.run_sync
 
-    async def run_sync(*arguments: object, **options: object) -> object:
+    async def run_sync(call: Callable[..., object], *arguments: object, **_: object) -> object:
+        """As a thread's, but trio's mock clock does not jump meanwhile."""
+        await trio.lowlevel.checkpoint()
         if made.failures:
             made.failures -= 1
-            await trio.lowlevel.checkpoint()
             raise RuntimeError("can't start new thread")
         made.threads += 1
-        return await original(*arguments, **options)  # type: ignore[arg-type]
+        return call(*arguments)
 
     monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
     return made
@@ -64,9 +66,10 @@ async def work_off(invalidator: EntryInvalidator, kernel: Kernel, count: int) ->
         nursery.cancel_scope.cancel()
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_one_can_wait_until_the_kernel_has_dropped_what_it_was_told_to(
-    kernel: Kernel, expected_warnings: list[str]
+    kernel: Kernel,
+    expected_warnings: list[str],
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
 ) -> None:
     expected_warnings.append("names were not dropped from the kernel")
     invalidator = EntryInvalidator(lambda: 0.0)
@@ -146,9 +149,10 @@ async def test_a_refresh_of_a_name_drops_it_and_the_negative_dentries(kernel: Ke
     assert set(kernel.dropped) == {(DIRECTORY, b"absent"), (ROOT, b"d")}
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_a_failure_delays_names_and_loses_none(
-    kernel: Kernel, expected_warnings: list[str]
+    kernel: Kernel,
+    expected_warnings: list[str],
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
 ) -> None:
     expected_warnings.append("names were not dropped from the kernel")
     kernel.referenced = [(ROOT, page("", b"d"))]
@@ -205,9 +209,10 @@ async def test_small_pages_are_dropped_in_batches(kernel: Kernel) -> None:
     assert kernel.threads == 3
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_a_failure_keeps_every_page_of_its_batch(
-    kernel: Kernel, expected_warnings: list[str]
+    kernel: Kernel,
+    expected_warnings: list[str],
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
 ) -> None:
     expected_warnings.append("names were not dropped from the kernel")
     kernel.failures = 1

@@ -9,6 +9,7 @@ from typing import Any
 import pyfuse3
 import pytest
 import trio
+from trio.testing import MockClock
 
 from s3mount.fuse.session import PAUSE, kernel_session
 
@@ -51,9 +52,10 @@ def functions() -> list[Any]:
     return [vars(pyfuse3).get(name) for name in NAMES]
 
 
-@pytest.mark.usefixtures("autojump_clock")
 async def test_an_empty_read_is_retried_at_once_and_a_lack_of_memory_after_a_pause(
-    ends: tuple[socket.socket, socket.socket], monkeypatch: pytest.MonkeyPatch
+    ends: tuple[socket.socket, socket.socket],
+    monkeypatch: pytest.MonkeyPatch,
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
 ) -> None:
     loop = Loop(monkeypatch, errno.EAGAIN, errno.ENOMEM, errno.ENOENT)
     libfuse, kernel = ends
