@@ -16,7 +16,6 @@ Invariants:
 """
 
 import logging
-import math
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -164,7 +163,7 @@ class Retrier:
         self, call: Call[T], failure: Exception | None = None, pauses: PausesLeft | None = None
     ) -> T:
         """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
-        history = _History()
+        history = _History(call.deadline - self._timeout)
         try:
             return await self._run(call, failure, pauses or self._all_pauses(), history)
         except DeadlineExceeded:
@@ -200,7 +199,7 @@ class Retrier:
                     pauses, history.former = self._all_pauses(), None
                     await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
-                    history.record(failure, self._timeout / 4)
+                    history.record(failure, self._timeout / 4, call.deadline)
                     await self._pause(call, failure, pauses.next_after(failure))
                 case _:
                     raise failure
@@ -267,16 +266,19 @@ class Retrier:
 class _History:
     """When the latest attempt of an operation *began*, and the failure before it, if any.
 
-    Of failures that took long, as of a store that is silent, none is kept.
+    The first attempt may have been made with the operation itself. Of failures that took long, as
+    of a store that is silent, none is kept; nor is one past the deadline, which tells nothing.
     """
 
-    def __init__(self) -> None:
-        self.began = -math.inf
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.former: Retryable | None = None
 
-    def record(self, failure: Retryable, most: float) -> None:
-        """Keep *failure* if the attempt took *most* seconds at most."""
-        self.former = failure if trio.current_time() - self.began <= most else None
+    def record(self, failure: Retryable, most: float, deadline: float) -> None:
+        """Keep *failure* if the attempt took *most* seconds at most, and ended by *deadline*."""
+        now = trio.current_time()
+        if now < deadline:
+            self.former = failure if now - self.began <= most else None
 
 
 def _final(failure: Exception) -> Exception:
