@@ -18,7 +18,7 @@ from s3mount.s3.native.connection import BufferBudget, Connection, SilentConnect
 from s3mount.s3.native.socket_stream import PlainStream, Stream
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.silent_connections import SilentConnections
-from s3mount.s3.tcp_connect import OnWait, Waitable
+from s3mount.s3.tcp_connect import OnWait, Opening, Waitable
 
 # bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
 BUFFERS_TOTAL = 32 * 1024 * 1024
@@ -128,11 +128,11 @@ class ConnectionPool:
     ) -> Connection:
         """Return a new connection, however long that takes; as `acquire`.
 
-        *on_tick* is called now and then while its peer shakes no hands, and may raise.
+        *on_tick* is called now and then while its peer does not answer, and may raise.
         """
 
         def on_wait(waitable: Waitable) -> None:
-            if isinstance(waitable, PlainStream):
+            if isinstance(waitable, Opening | PlainStream):
                 waitable.on_tick = on_tick
             self._register(waitable)
             cancel_token.attach(waitable.shut_down)

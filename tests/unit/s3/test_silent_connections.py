@@ -206,3 +206,17 @@ def test_silent_handshakes_of_tls_cost_no_timeout_either(tmp_path: Path) -> None
 
     with saturated(3, slice_of(CONTENT), context=context) as server:
         trio.run(main)
+
+
+def test_connections_that_the_store_does_not_accept_cost_no_timeout_either() -> None:
+    """Each waited for 10 s."""
+
+    async def main() -> None:
+        with store_of(server, 96) as store:
+            await read_all(store, 10, 24)
+
+            assert (store.counts.retries, store.counts.throttles) == (0, 0)
+            assert store.counts.request_limit <= 4
+
+    with saturated(3, slice_of(CONTENT), has_queue=False) as server:
+        trio.run(main)
