@@ -27,6 +27,10 @@ MOVED_WITHIN = 4  # a request is moved in this part of the idle timeout: its fir
 PROVEN_WAIT = 5.0  # seconds; over a slow link, bodies keep all of them for minutes
 
 
+class AllBusyError(TimeoutError):
+    """No proven connection was released in time."""
+
+
 class ConnectionPool:
     """Pool of connections, kept between exchanges; an acquired one is to be released or closed.
 
@@ -85,7 +89,7 @@ class ConnectionPool:
     def acquire_proven(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return a proven connection, once one is idle; or a new one, if one was closed instead.
 
-        TimeoutError if all of them are busy for PROVEN_WAIT. Else as `acquire`.
+        AllBusyError if all of them are busy for PROVEN_WAIT. Else as `acquire`.
         """
         waiter = _Waiter()
         while not self._add_waiter(waiter):
@@ -107,7 +111,7 @@ class ConnectionPool:
             if connection is not None:
                 self.release(connection)
             cancel_token.check()
-            raise TimeoutError("no connection was released")
+            raise AllBusyError("no connection was released")
         if connection is not None and self._is_alive(connection, deadline):
             return connection
         return self.open(deadline, cancel_token)

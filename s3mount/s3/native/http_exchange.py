@@ -21,7 +21,7 @@ from s3mount.s3.native.connection import (
     SilentConnectionError,
     StaleConnectionError,
 )
-from s3mount.s3.native.connection_pool import ConnectionPool
+from s3mount.s3.native.connection_pool import AllBusyError, ConnectionPool
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.request_records import RequestRecord
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -129,7 +129,7 @@ class HttpExchange:
         """Return a proven connection; a new one if all are busy for long, and it moved in vain."""
         try:
             return self.pool.acquire_proven(deadline, cancel_token)
-        except TimeoutError:
+        except AllBusyError:
             self._end_move(math.inf)
             return self.pool.open(deadline, cancel_token)
 
