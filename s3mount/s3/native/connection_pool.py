@@ -50,7 +50,7 @@ class ConnectionPool:
         self._connect = connect
         self.silent_connections = silent_connections or SilentConnections()
         self._idle_timeout = idle_timeout
-        self.now = self._clock = clock
+        self.now = clock
         self._budget = budget or BufferBudget(BUFFERS_TOTAL)
         self._lock = threading.Lock()
         # under the lock: the idle connections with the time of their release, oldest first; all
@@ -77,10 +77,10 @@ class ConnectionPool:
 
     def acquire_new(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return a new connection; as `acquire`."""
-        began = self._clock()
+        began = self.now()
 
         def check_age() -> None:
-            age = self._clock() - began
+            age = self.now() - began
             if self.begin_move(age):
                 raise SilentConnectionError(age)
 
@@ -100,7 +100,7 @@ class ConnectionPool:
                 self.discard(connection)
         try:
             cancel_token.attach(waiter.shut_down)
-            wait = self.header_deadline(deadline) - self._clock()
+            wait = self.header_deadline(deadline) - self.now()
             is_awake = waiter.wait(min(PROVEN_WAIT, wait))
         except RequestCancelledError:
             is_awake = False
@@ -156,7 +156,7 @@ class ConnectionPool:
 
     def header_deadline(self, deadline: float) -> float:
         """Return when the header of a response must be here: one that drips is as good as none."""
-        return min(deadline, self._clock() + self._idle_timeout)
+        return min(deadline, self.now() + self._idle_timeout)
 
     def prove(self, connection: Connection) -> None:
         """Account for the first response over *connection*."""
@@ -188,7 +188,7 @@ class ConnectionPool:
             elif self._waiters and connection.is_proven:
                 self._waiters.popleft().wake(connection)
             else:
-                self._idle.append((self._clock(), connection))
+                self._idle.append((self.now(), connection))
         for each in closing:
             self.discard(each)
 
@@ -236,7 +236,7 @@ class ConnectionPool:
 
     def _pop_expired(self) -> list[Connection]:
         expired = []
-        horizon = self._clock() - IDLE_LIMIT
+        horizon = self.now() - IDLE_LIMIT
         while self._idle and self._idle[0][0] <= horizon:
             expired.append(self._idle.popleft()[1])
         return expired
