@@ -14,7 +14,8 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from s3mount.s3.native.connection import BufferBudget, Connection, SilentConnectionError
+from s3mount.s3.native.connection import Connection, SilentConnectionError
+from s3mount.s3.native.receive_buffer import BufferBudget
 from s3mount.s3.native.socket_stream import PlainStream, Stream
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.silent_connections import SilentConnections
