@@ -2,21 +2,12 @@ from collections.abc import Callable
 
 import pytest
 import trio
-from hypothesis import given
-from hypothesis import strategies as st
 from trio.testing import MockClock
 
 from s3mount.errors import DeadlineExceeded, S3MountError, StoreError, Unreachable
 from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.limiter import Limiter, Permit
-from s3mount.s3.scheduling.retry import (
-    ATTEMPTS,
-    INVALID_ATTEMPTS,
-    LONGEST_PAUSE,
-    Retrier,
-    invalid_pauses,
-    pauses,
-)
+from s3mount.s3.scheduling.retry import Retrier
 from s3mount.s3.transport import Retryable
 from s3mount.thread_pool import ThreadPool
 
@@ -91,27 +82,3 @@ async def test_a_read_that_times_out_after_long_silence_is_late(
     call = FailingCall((30.0, Unreachable), (30.5, Unreachable))
 
     assert await failure_of(call, 0.0) is DeadlineExceeded
-
-
-@given(st.floats(0, 1, exclude_max=True))
-def test_pauses_are_bounded_and_one_fewer_than_attempts(number: float) -> None:
-    waits = list(pauses(lambda: number))
-
-    assert len(waits) == ATTEMPTS - 1
-    assert all(0 <= wait <= LONGEST_PAUSE for wait in waits)
-
-
-def test_pauses_grow_until_the_longest() -> None:
-    waits = list(pauses(lambda: 1.0))
-
-    assert waits == sorted(waits)
-    assert waits[0] < 0.2
-    assert waits[-1] == LONGEST_PAUSE
-
-
-@given(st.floats(0, 1, exclude_max=True))
-def test_invalid_responses_are_retried_for_a_few_seconds(number: float) -> None:
-    waits = list(invalid_pauses(lambda: number))
-
-    assert len(waits) == INVALID_ATTEMPTS - 1
-    assert 1 < sum(waits) <= 3  # longer than the second that a peer needs to be replaced
