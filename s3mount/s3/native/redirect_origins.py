@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.location import Url
-from s3mount.s3.native.connection_pool import ConnectionPool, IdleLimit
+from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.native.connector import Connector, forwarding_lines
 from s3mount.s3.native.http_exchange import HttpExchange
+from s3mount.s3.native.idle_limit import IdleLimit
 from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.native.socket_stream import Stream
 from s3mount.s3.request_log import RequestLog
