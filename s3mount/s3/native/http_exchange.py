@@ -165,8 +165,8 @@ class HttpExchange:
         finally:
             silent_connections.end_silence(silence, is_proven=connection.is_proven)
             seconds = self.pool.now() - began
-            if self.cancel_token.is_cancelled and not connection.has_begun:
-                silent_connections.record_cancelled(seconds, self.pool.proven_count)
+            if self.cancel_token.has_lost and not connection.has_begun:
+                silent_connections.record_lost(seconds, self.pool.proven_count)
         silent_connections.record_response(seconds)
         self._end_move(None)  # a new connection tells nothing of those that are proven
         return response

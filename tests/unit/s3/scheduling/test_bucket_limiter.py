@@ -99,7 +99,7 @@ async def test_a_host_of_few_connections_lowers_no_limit_of_buckets_at_other_hos
     at_host, elsewhere = BucketLimiter(shared, few), BucketLimiter(shared, SilentConnections())
 
     for _ in range(EVIDENCE_MIN):
-        few.record_cancelled(1.0, responsive=2)
+        few.record_lost(1.0, responsive=2)
     at_host.on_success()
     elsewhere.on_success()
     later = BucketLimiter(shared, few)
