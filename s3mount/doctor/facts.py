@@ -29,7 +29,7 @@ from s3mount.s3.endpoint.proxy import ProxyChoice, choose_proxy
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import ListedObject, ListPage, ListQuery, ObjectVersion
 from s3mount.s3.native.connector import Connector
-from s3mount.s3.native.socket_stream import TlsStream
+from s3mount.s3.native.tls_stream import TlsStream
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from s3mount.config import StoreConfig
 from s3mount.s3.composition import is_native, read_keys, with_options
 from s3mount.s3.endpoint.resolve import Endpoint
-from s3mount.s3.native.connection_pool import IdleLimit
+from s3mount.s3.native.idle_limit import IdleLimit
 from s3mount.s3.native.shared_pools import SharedPools
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.request_log import RequestLog

@@ -42,7 +42,7 @@ from s3mount.s3.region_redirect import (
     region_of_redirect,
     unwrapped,
 )
-from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
+from s3mount.s3.scheduling.pauses import INVALID_ATTEMPTS
 from s3mount.s3.transport import Retryable
 
 T = TypeVar("T")

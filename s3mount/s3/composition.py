@@ -12,7 +12,6 @@ from s3mount.config import StoreConfig
 from s3mount.errors import SetupError
 from s3mount.s3.endpoint.resolve import Endpoint, supports_native
 from s3mount.s3.model import ObjectVersion, PosixAttributes, StoreIdentity
-from s3mount.s3.native.connection_pool import IdleLimit
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.object_store import BucketStore
 from s3mount.s3.operations.bucket_operations import BucketOperations
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable
 
     from s3mount.s3.endpoint.customer_key import CustomerKey
+    from s3mount.s3.native.idle_limit import IdleLimit
     from s3mount.s3.views.versioning_check import VersionedBucket
 
 
@@ -96,7 +96,7 @@ def with_options(
     transport: Transport,
     *,
     keys: "Callable[[StoreConfig], tuple[CustomerKey, ...]]" = read_keys,
-    idle_limit: IdleLimit | None = None,
+    idle_limit: "IdleLimit | None" = None,
 ) -> Transport:
     """Return *transport* with what few mounts want of it, each imported only then.
 

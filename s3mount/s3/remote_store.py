@@ -42,16 +42,11 @@ from s3mount.s3.operations.bucket_operations import Operations
 from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.operations.odd_row_log import OddRowLog
 from s3mount.s3.scheduling.attempt import Sender
+from s3mount.s3.scheduling.blocking_call import BlockingCall, monotonic
 from s3mount.s3.scheduling.outage import OutageTracker
+from s3mount.s3.scheduling.pauses import PausesLeft, invalid_pauses, pauses
 from s3mount.s3.scheduling.range_read import ReadScheduler
-from s3mount.s3.scheduling.retry import (
-    BlockingCall,
-    PausesLeft,
-    Retrier,
-    invalid_pauses,
-    monotonic,
-    pauses,
-)
+from s3mount.s3.scheduling.retry import Retrier
 from s3mount.s3.scheduling.store_scheduling import StoreScheduling
 from s3mount.s3.silent_connections import SilentConnections
 from s3mount.s3.store_metrics import StoreCounts, register_store_metrics

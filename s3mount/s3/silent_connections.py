@@ -14,8 +14,8 @@ Invariants:
    vain. So a store that has become slow altogether does not get everything twice.
 3. A move is confirmed if the response over a proven connection comes in half the time at most that
    the other connection was silent. That is evidence of a limit of connections.
-4. So is a request that is cancelled over a silent connection once its response is late, as a read
-   whose hedge has won.
+4. So is a request over a silent connection that another attempt at the same read, a hedge, has
+   overtaken once its response is late. One whose reader gave it up tells nothing.
 5. A limit is found by EVIDENCE_MIN of these, with no other new connection proven meanwhile. One
    alone may be a response that was slow, as any store has.
 """
@@ -29,7 +29,7 @@ PATIENCE_MIN: Final = 1.0  # seconds
 PATIENCE_FACTOR: Final = 3.0
 DOUBTS_MAX: Final = 5  # then a request waits for half a minute, as for any response
 TRIALS: Final = 2
-LATE_MIN: Final = 0.15  # seconds; of a request that is cancelled: less than hedges wait
+LATE_MIN: Final = 0.15  # seconds; of a request that another attempt overtakes: hedges wait longer
 EVIDENCE_MIN: Final = 2  # requests
 STALLED_MIN: Final = 0.05  # seconds of silence with which no more connections are opened
 STALLED_FACTOR: Final = 2.0  # times the slowest of the latest responses
@@ -115,8 +115,8 @@ class SilentConnections:
             self._moves_max = min(1024, 2 * self._moves_max)
             self._add_evidence(responsive)
 
-    def record_cancelled(self, age: float, responsive: int) -> None:
-        """Account for a request that was cancelled after *age* seconds of silence."""
+    def record_lost(self, age: float, responsive: int) -> None:
+        """Account for a request that was overtaken after *age* seconds of silence."""
         if age < max(LATE_MIN, self._slowest) or not responsive:
             return
         with self._lock:

@@ -29,6 +29,7 @@ STAGGER = 0.25  # seconds, RFC 8305 section 5
 DEMOTED_FOR = 300.0  # seconds
 DEMOTED_MAX = 64
 ADDRESSES_MAX = 16  # of one name
+TICK = 0.5  # seconds between two calls while no address answers
 
 Address = tuple[Any, ...]  # as getaddrinfo returns it
 ChooseAddresses = Callable[[Sequence[Address]], Sequence[Address]]
@@ -69,7 +70,7 @@ class TcpConnector:
         addresses: Sequence[Address] = resolve_name(host, port, deadline - self._clock(), on_wait)
         if self._choose is not None:
             addresses = self._choose(addresses)
-        opening = _Opening(self._in_order(addresses), self._clock)
+        opening = Opening(self._in_order(addresses), self._clock)
         on_wait(opening)
         sock = opening.run(deadline)
         try:
@@ -88,7 +89,7 @@ class TcpConnector:
         ordered = sorted(interleaved(addresses), key=lambda address: address[4] in demoted)
         return ordered[:ADDRESSES_MAX]
 
-    def _remember(self, opening: "_Opening") -> None:
+    def _remember(self, opening: "Opening") -> None:
         until = self._clock() + DEMOTED_FOR
         with self._lock:
             for address in opening.unanswered:
@@ -109,11 +110,11 @@ def interleaved(addresses: Sequence[Address]) -> list[Address]:
     return [address for each in rounds for address in each if address is not None]
 
 
-class _Opening:
+class Opening:
     """Opening of one connection: the attempts that are pending, and what became of the others.
 
     One thread calls `run`, once. *answered* is the address of the result, *unanswered* has those
-    that were tried before it.
+    that were tried before it. *on_tick* is called now and then while none answers, and may raise.
     """
 
     def __init__(self, addresses: Sequence[Address], clock: Callable[[], float]) -> None:
@@ -126,6 +127,7 @@ class _Opening:
         self._is_shut_down = False
         self._failure = OSError("the name has no address")
         self._failed: list[Address] = []
+        self.on_tick: Callable[[], None] | None = None
         self.answered: Address | None = None
         self.unanswered: list[Address] = []
 
@@ -156,8 +158,11 @@ class _Opening:
                 next_at = now + STAGGER
                 self._start(self._waiting.popleft())
                 continue
-            until = min(deadline, next_at) if self._waiting else deadline
-            for descriptor, _ in self._poll.poll(math.ceil((until - now) * 1000)):
+            until = min(deadline, now + TICK, next_at if self._waiting else deadline)
+            answers = self._poll.poll(math.ceil((until - now) * 1000))
+            if not answers and self.on_tick is not None:
+                self.on_tick()
+            for descriptor, _ in answers:
                 sock = self._end_attempt(descriptor)
                 if sock is not None:
                     return sock

@@ -25,7 +25,7 @@ from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.operations.store_traits import StoreTraits
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
+from s3mount.s3.scheduling.pauses import INVALID_ATTEMPTS
 from s3mount.s3.transport import InvalidResponseError, StoreRequest
 
 LATE = 0.001  # seconds

@@ -24,7 +24,7 @@ from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
-from s3mount.s3.scheduling.retry import INVALID_ATTEMPTS
+from s3mount.s3.scheduling.pauses import INVALID_ATTEMPTS
 from tests.faults.bucket import Bucket, Response
 from tests.field import kinds
 from tests.field.kinds import ANY, GET, HEAD, LIST, OBJECT

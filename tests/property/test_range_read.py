@@ -19,8 +19,9 @@ from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.attempt import Attempt
 from s3mount.s3.scheduling.cancel_token import RequestCancelledError
 from s3mount.s3.scheduling.limiter import Limiter, Permit
+from s3mount.s3.scheduling.pauses import pauses
 from s3mount.s3.scheduling.range_read import RangeRead, ReadScheduler
-from s3mount.s3.scheduling.retry import Retrier, pauses
+from s3mount.s3.scheduling.retry import Retrier
 from s3mount.s3.scheduling.store_scheduling import StoreScheduling
 from s3mount.s3.transport import Retryable
 from s3mount.unawaited import ExpectedError

@@ -14,17 +14,22 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 
-from s3mount.s3.native.connection import BufferBudget, Connection, SilentConnectionError
+from s3mount.s3.native.connection import Connection, SilentConnectionError
+from s3mount.s3.native.receive_buffer import BufferBudget
 from s3mount.s3.native.socket_stream import PlainStream, Stream
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.silent_connections import SilentConnections
-from s3mount.s3.tcp_connect import OnWait, Waitable
+from s3mount.s3.tcp_connect import OnWait, Opening, Waitable
 
 # bytes beyond the memory limit; enough for a hundred connections with the largest small bodies
 BUFFERS_TOTAL = 32 * 1024 * 1024
 IDLE_LIMIT = 20.0  # seconds; S3 closes idle connections some seconds later
 MOVED_WITHIN = 4  # a request is moved in this part of the idle timeout: its first quarter
 PROVEN_WAIT = 5.0  # seconds; over a slow link, bodies keep all of them for minutes
+
+
+class AllBusyError(TimeoutError):
+    """No proven connection was released in time."""
 
 
 class ConnectionPool:
@@ -46,7 +51,7 @@ class ConnectionPool:
         self._connect = connect
         self.silent_connections = silent_connections or SilentConnections()
         self._idle_timeout = idle_timeout
-        self.now = self._clock = clock
+        self.now = clock
         self._budget = budget or BufferBudget(BUFFERS_TOTAL)
         self._lock = threading.Lock()
         # under the lock: the idle connections with the time of their release, oldest first; all
@@ -73,10 +78,10 @@ class ConnectionPool:
 
     def acquire_new(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return a new connection; as `acquire`."""
-        began = self._clock()
+        began = self.now()
 
         def check_age() -> None:
-            age = self._clock() - began
+            age = self.now() - began
             if self.begin_move(age):
                 raise SilentConnectionError(age)
 
@@ -85,7 +90,7 @@ class ConnectionPool:
     def acquire_proven(self, deadline: float, cancel_token: CancelToken) -> Connection:
         """Return a proven connection, once one is idle; or a new one, if one was closed instead.
 
-        TimeoutError if all of them are busy for PROVEN_WAIT. Else as `acquire`.
+        AllBusyError if all of them are busy for PROVEN_WAIT. Else as `acquire`.
         """
         waiter = _Waiter()
         while not self._add_waiter(waiter):
@@ -96,7 +101,7 @@ class ConnectionPool:
                 self.discard(connection)
         try:
             cancel_token.attach(waiter.shut_down)
-            wait = self.header_deadline(deadline) - self._clock()
+            wait = self.header_deadline(deadline) - self.now()
             is_awake = waiter.wait(min(PROVEN_WAIT, wait))
         except RequestCancelledError:
             is_awake = False
@@ -107,7 +112,7 @@ class ConnectionPool:
             if connection is not None:
                 self.release(connection)
             cancel_token.check()
-            raise TimeoutError("no connection was released")
+            raise AllBusyError("no connection was released")
         if connection is not None and self._is_alive(connection, deadline):
             return connection
         return self.open(deadline, cancel_token)
@@ -128,11 +133,11 @@ class ConnectionPool:
     ) -> Connection:
         """Return a new connection, however long that takes; as `acquire`.
 
-        *on_tick* is called now and then while its peer shakes no hands, and may raise.
+        *on_tick* is called now and then while its peer does not answer, and may raise.
         """
 
         def on_wait(waitable: Waitable) -> None:
-            if isinstance(waitable, PlainStream):
+            if isinstance(waitable, Opening | PlainStream):
                 waitable.on_tick = on_tick
             self._register(waitable)
             cancel_token.attach(waitable.shut_down)
@@ -152,7 +157,7 @@ class ConnectionPool:
 
     def header_deadline(self, deadline: float) -> float:
         """Return when the header of a response must be here: one that drips is as good as none."""
-        return min(deadline, self._clock() + self._idle_timeout)
+        return min(deadline, self.now() + self._idle_timeout)
 
     def prove(self, connection: Connection) -> None:
         """Account for the first response over *connection*."""
@@ -184,7 +189,7 @@ class ConnectionPool:
             elif self._waiters and connection.is_proven:
                 self._waiters.popleft().wake(connection)
             else:
-                self._idle.append((self._clock(), connection))
+                self._idle.append((self.now(), connection))
         for each in closing:
             self.discard(each)
 
@@ -232,7 +237,7 @@ class ConnectionPool:
 
     def _pop_expired(self) -> list[Connection]:
         expired = []
-        horizon = self._clock() - IDLE_LIMIT
+        horizon = self.now() - IDLE_LIMIT
         while self._idle and self._idle[0][0] <= horizon:
             expired.append(self._idle.popleft()[1])
         return expired
@@ -294,26 +299,3 @@ class _Waiter:
 
     def shut_down(self) -> None:
         self._is_awake.set()
-
-
-class IdleLimit:
-    """Limit of *most* idle connections of several pools together. Thread-safe.
-
-    Pools that were used the longest ago lose theirs first.
-    """
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._lock = threading.Lock()
-        self._pools: dict[ConnectionPool, None] = {}  # under the lock; the last used is the last
-
-    def used(self, pool: ConnectionPool) -> None:
-        """Close what is too much, now that *pool* has been used."""
-        with self._lock:
-            self._pools.pop(pool, None)
-            self._pools[pool] = None
-            pools = list(self._pools)
-        excess = sum(each.idle_count for each in pools) - self._most
-        for each in pools:
-            if excess > 0:
-                excess -= each.drop_idle(excess)

@@ -13,7 +13,8 @@ from s3mount.s3.endpoint.proxy import ProxyError
 from s3mount.s3.endpoint.resolve import Endpoint, allowed_addresses
 from s3mount.s3.endpoint.tls import tls_context
 from s3mount.s3.native.response_header import END, HEADER_LIMIT, parse_header
-from s3mount.s3.native.socket_stream import PlainStream, Stream, TlsStream, ciphertext_size
+from s3mount.s3.native.socket_stream import PlainStream, Stream
+from s3mount.s3.native.tls_stream import TlsStream, ciphertext_size
 from s3mount.s3.tcp_connect import OnWait, TcpConnector
 from s3mount.s3.transport import InvalidResponseError
 

@@ -21,7 +21,7 @@ from s3mount.s3.native.connection import (
     SilentConnectionError,
     StaleConnectionError,
 )
-from s3mount.s3.native.connection_pool import ConnectionPool
+from s3mount.s3.native.connection_pool import AllBusyError, ConnectionPool
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.request_records import RequestRecord
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -129,7 +129,7 @@ class HttpExchange:
         """Return a proven connection; a new one if all are busy for long, and it moved in vain."""
         try:
             return self.pool.acquire_proven(deadline, cancel_token)
-        except TimeoutError:
+        except AllBusyError:
             self._end_move(math.inf)
             return self.pool.open(deadline, cancel_token)
 
@@ -165,8 +165,8 @@ class HttpExchange:
         finally:
             silent_connections.end_silence(silence, is_proven=connection.is_proven)
             seconds = self.pool.now() - began
-            if self.cancel_token.is_cancelled and not connection.has_begun:
-                silent_connections.record_cancelled(seconds, self.pool.proven_count)
+            if self.cancel_token.has_lost and not connection.has_begun:
+                silent_connections.record_lost(seconds, self.pool.proven_count)
         silent_connections.record_response(seconds)
         self._end_move(None)  # a new connection tells nothing of those that are proven
         return response

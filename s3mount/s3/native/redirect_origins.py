@@ -15,9 +15,10 @@ from collections.abc import Callable, Sequence
 
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.location import Url
-from s3mount.s3.native.connection_pool import ConnectionPool, IdleLimit
+from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.native.connector import Connector, forwarding_lines
 from s3mount.s3.native.http_exchange import HttpExchange
+from s3mount.s3.native.idle_limit import IdleLimit
 from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.native.socket_stream import Stream
 from s3mount.s3.request_log import RequestLog
@@ -34,7 +35,8 @@ _SENT = {"range", "if-match", "if-none-match"}
 class RedirectOrigins:
     """Connections to the hosts that *policy* admits, *connections* to each. Thread-safe.
 
-    *log* is told of each request. *idle_limit* is that of several stores together.
+    *log* is told of each request. *idle_limit* is that of several stores together; without one, all
+    these hosts together keep as many idle connections.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class RedirectOrigins:
     ) -> None:
         self.policy = policy
         self._log = log
-        self._idle_limit = idle_limit
+        self._idle_limit = idle_limit or IdleLimit(connections)
         self._connections = connections
         self._clock = clock
         self._lock = threading.Lock()
@@ -81,7 +83,7 @@ class RedirectOrigins:
             is_kept = any(each.pool is exchange.pool for each in self._kept.values())
         if not is_kept:
             exchange.pool.drop_idle()
-        elif self._idle_limit is not None:
+        else:
             self._idle_limit.used(exchange.pool)
 
     def close(self) -> None:

@@ -21,8 +21,8 @@ from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.limits import ERROR_LIMIT
 from s3mount.s3.location import LocationError, Url, is_redirect
 from s3mount.s3.native.connection import Response as NativeResponse
-from s3mount.s3.native.connection_pool import IdleLimit
 from s3mount.s3.native.http_exchange import HttpExchange
+from s3mount.s3.native.idle_limit import IdleLimit
 from s3mount.s3.native.redirect_origins import RedirectOrigins
 from s3mount.s3.native.redirect_policy import RedirectPolicy
 from s3mount.s3.request_log import RequestLog

@@ -13,9 +13,9 @@ from functools import partial
 
 from s3mount.s3.endpoint.resolve import Endpoint
 from s3mount.s3.endpoint.tls import tls_context
-from s3mount.s3.native.connection import BufferBudget
 from s3mount.s3.native.connection_pool import BUFFERS_TOTAL, ConnectionPool
 from s3mount.s3.native.connector import Connector
+from s3mount.s3.native.receive_buffer import BufferBudget
 from s3mount.s3.native.socket_stream import Stream
 from s3mount.s3.tcp_connect import OnWait
 

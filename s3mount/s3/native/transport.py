@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 from s3mount.errors import S3MountError
 from s3mount.s3.endpoint.resolve import Endpoint
-from s3mount.s3.native.connection import SMALL_BODY
 from s3mount.s3.native.connection_pool import ConnectionPool
 from s3mount.s3.native.connector import Connector
 from s3mount.s3.native.http_exchange import HttpExchange
+from s3mount.s3.native.receive_buffer import SMALL_BODY
 from s3mount.s3.native.request_encoding import RequestEncoder
 from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError

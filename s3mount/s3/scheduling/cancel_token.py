@@ -15,14 +15,18 @@ class RequestCancelledError(ExpectedError):
 
 
 class CancelToken:
-    """Token of one call. The thread that makes the call attaches and detaches, another cancels."""
+    """Token of one call. The thread that makes the call attaches and detaches, another cancels.
 
-    __slots__ = ("_end_call", "_is_cancelled", "_lock")
+    *has_lost* is set before it is cancelled because another attempt at the same read has responded.
+    """
+
+    __slots__ = ("_end_call", "_is_cancelled", "_lock", "has_lost")
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._end_call: Callable[[], None] | None = None
         self._is_cancelled = False
+        self.has_lost = False
 
     def attach(self, end_call: Callable[[], None]) -> None:
         """Have *end_call* called on cancellation, which must not block.

@@ -188,6 +188,7 @@ class HedgedRequest(Generic[T]):
             unawaited.report("one of two attempts at a read", former.error)
         for other in self._attempts:
             other.first_byte_at = time.monotonic()  # it takes at least so long, which is a sample
+            other.has_lost = True
             other.cancel()
         self._end_round()
 

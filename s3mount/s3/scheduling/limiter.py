@@ -236,6 +236,11 @@ class Limiter:
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(abort)
+        try:
+            await trio.lowlevel.checkpoint_if_cancelled()
+        except trio.Cancelled:  # while the permit was on its way
+            self.release(waiter.priority)
+            raise
         return self._permit(waiter.priority)
 
     def promote(self, waiter: PermitWaiter) -> None:

@@ -16,12 +16,9 @@ Invariants:
 """
 
 import logging
-import math
-import random
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import trio
 
@@ -33,66 +30,18 @@ from s3mount.errors import (
     S3MountError,
     StaleVersion,
 )
-from s3mount.frozen_dataclass import dataclass
-from s3mount.s3.object_store import Priority, RequestPriority
+from s3mount.s3.object_store import Priority
+from s3mount.s3.scheduling.blocking_call import monotonic
 from s3mount.s3.scheduling.limiter import Limiter, Permit, PermitWaiter
 from s3mount.s3.scheduling.outage import OutageTracker
+from s3mount.s3.scheduling.pauses import PausesLeft, invalid_pauses, pause_after_progress
 from s3mount.s3.transport import Retryable
 from s3mount.thread_pool import ThreadPool
 
 log = logging.getLogger(__name__)
 
-ATTEMPTS = 10
-INVALID_ATTEMPTS = 3
-FIRST_PAUSE = 0.1  # seconds, at most
-LONGEST_PAUSE = 5.0  # seconds, at most
-INVALID_PAUSE = 1.0  # seconds, at most: the first after an invalid response
-MUCH_PROGRESS = 64 * 1024  # bytes of an attempt after which the next is sent at once
-LITTLE_PROGRESS = 1024  # bytes; a store that brings fewer at a time is not to be asked often
-PROGRESS_PAUSE = 0.01  # seconds after an attempt that has brought less than much
-LONG_PROGRESS_PAUSE = 0.03  # seconds after one that has brought little
-
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
-
-
-def pauses(chance: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds to wait after each attempt but the last; *chance* gives numbers in [0, 1). Pure.
-
-    Exponential, with jitter in half of it. The other half is certain, so that ten attempts outlast
-    a store that is away for ten seconds.
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
-    """
-    for attempt in range(ATTEMPTS - 1):
-        yield (1 + chance()) / 2 * min(LONGEST_PAUSE, FIRST_PAUSE * 2**attempt)
-
-
-def invalid_pauses(chance: Callable[[], float] = random.random) -> Iterator[float]:
-    """Seconds to wait after each invalid response but the last: three at most in all. Pure.
-
-    Longer than the first of `pauses`: three attempts should outlast a peer that is replaced.
-    """
-    for attempt in range(INVALID_ATTEMPTS - 1):
-        yield (1 + chance()) / 2 * INVALID_PAUSE * 2**attempt
-
-
-@dataclass(frozen=True, slots=True)
-class PausesLeft:
-    """The pauses that an operation may still make: after invalid responses, after all else."""
-
-    after_invalid: Iterator[float]
-    after_others: Iterator[float]
-
-    def next_after(self, failure: Retryable) -> float | None:
-        """Return the pause after *failure*; None if it was the last attempt."""
-        return next(self.after_invalid if failure.is_invalid else self.after_others, None)
-
-
-def pause_after_progress(gained: int) -> float:
-    """Seconds to wait after an attempt that has brought *gained* bytes, and then failed."""
-    if gained >= MUCH_PROGRESS:
-        return 0.0
-    return PROGRESS_PAUSE if gained >= LITTLE_PROGRESS else LONG_PROGRESS_PAUSE
 
 
 class Call(Protocol[T_co]):
@@ -164,7 +113,7 @@ class Retrier:
         self, call: Call[T], failure: Exception | None = None, pauses: PausesLeft | None = None
     ) -> T:
         """The result of *call*; raises S3MountErrors. *failure*: of a first attempt, if made."""
-        history = _History()
+        history = _History(call.deadline - self._timeout)
         try:
             return await self._run(call, failure, pauses or self._all_pauses(), history)
         except DeadlineExceeded:
@@ -200,7 +149,7 @@ class Retrier:
                     pauses, history.former = self._all_pauses(), None
                     await self._pause(call, failure, pause_after_progress(gained))
                 case Retryable():
-                    history.record(failure, self._timeout / 4)
+                    history.record(failure, self._timeout / 4, call.deadline)
                     await self._pause(call, failure, pauses.next_after(failure))
                 case _:
                     raise failure
@@ -267,16 +216,19 @@ class Retrier:
 class _History:
     """When the latest attempt of an operation *began*, and the failure before it, if any.
 
-    Of failures that took long, as of a store that is silent, none is kept.
+    The first attempt may have been made with the operation itself. Of failures that took long, as
+    of a store that is silent, none is kept; nor is one past the deadline, which tells nothing.
     """
 
-    def __init__(self) -> None:
-        self.began = -math.inf
+    def __init__(self, began: float) -> None:
+        self.began = began
         self.former: Retryable | None = None
 
-    def record(self, failure: Retryable, most: float) -> None:
-        """Keep *failure* if the attempt took *most* seconds at most."""
-        self.former = failure if trio.current_time() - self.began <= most else None
+    def record(self, failure: Retryable, most: float, deadline: float) -> None:
+        """Keep *failure* if the attempt took *most* seconds at most, and ended by *deadline*."""
+        now = trio.current_time()
+        if now < deadline:
+            self.former = failure if now - self.began <= most else None
 
 
 def _final(failure: Exception) -> Exception:
@@ -286,55 +238,3 @@ def _final(failure: Exception) -> Exception:
     final = failure.failure.detached()
     final.__cause__ = failure
     return final
-
-
-class BlockingCall(Generic[T]):
-    """`Call` of *function* in a thread, with a deadline in `time.monotonic()` seconds.
-
-    The thread may be left behind: it writes to nothing of the caller's.
-    """
-
-    def __init__(
-        self,
-        kind: str,
-        key: str,
-        function: Callable[[float], T],
-        *,
-        deadline: float,
-        thread_pool: ThreadPool,
-        priority: RequestPriority | None = None,
-    ) -> None:
-        self.kind = kind
-        self.key = key
-        self.deadline = deadline
-        self._function = function
-        self._thread_pool = thread_pool
-        self._priority = priority or RequestPriority()
-
-    @property
-    def priority(self) -> Priority:
-        return self._priority.level
-
-    @property
-    def on_promote(self) -> Callable[[], None] | None:
-        return self._priority.on_promote
-
-    @on_promote.setter
-    def on_promote(self, callback: Callable[[], None] | None) -> None:
-        self._priority.on_promote = callback
-
-    async def send(self, permit: Permit) -> T:
-        call = partial(self._function, monotonic(self.deadline))
-        with trio.fail_at(self.deadline):
-            return await self._thread_pool.run(call, permit.end)
-
-    def use_other_request(self, failure: S3MountError) -> bool:  # noqa: ARG002 - there is none
-        return False
-
-    def take_progress(self) -> int:
-        return 0
-
-
-def monotonic(deadline: float) -> float:
-    """*deadline*, of trio's clock, in the `time.monotonic()` seconds that threads use."""
-    return time.monotonic() + deadline - trio.current_time()

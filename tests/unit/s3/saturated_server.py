@@ -32,7 +32,8 @@ class SaturatedServer:
     """Serves *served* connections with *respond*; `requests` are those that it has read.
 
     `connections` counts those that it has accepted. *closes*: each ends with its first response.
-    With *context*, those that are not served get no handshake of TLS either.
+    With *context*, those that are not served get no handshake of TLS either. *has_queue*: it
+    accepts more than it serves; else all but two of these get no answer from the kernel.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class SaturatedServer:
         *,
         closes: bool = False,
         context: ssl.SSLContext | None = None,
+        has_queue: bool = True,
     ) -> None:
         self.requests: list[str] = []
         self.connections = 0
@@ -53,7 +55,8 @@ class SaturatedServer:
         self._waiting: deque[socket.socket] = deque()
         self._sockets: list[socket.socket] = []
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128)
+        self._acceptable = threading.Semaphore(10_000 if has_queue else served)
+        self._listener = socket.create_server(("127.0.0.1", 0), backlog=128 if has_queue else 0)
         self.port: int = self._listener.getsockname()[1]
         self._acceptor = threading.Thread(target=self._accept)
         self._acceptor.start()
@@ -74,6 +77,7 @@ class SaturatedServer:
 
     def end(self) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
+        self._acceptable.release()
         self._acceptor.join()
         self._listener.close()
         self.end_connections()
@@ -83,7 +87,7 @@ class SaturatedServer:
             sock.close()
 
     def _accept(self) -> None:
-        while True:
+        while self._acceptable.acquire():
             try:
                 sock, _ = self._listener.accept()
             except OSError:
@@ -118,6 +122,7 @@ class SaturatedServer:
             sock.shutdown(socket.SHUT_RDWR)
         with self._lock:
             self._free += 1
+        self._acceptable.release()
         self._serve_waiting()
 
 
@@ -128,9 +133,10 @@ def saturated(
     *,
     closes: bool = False,
     context: ssl.SSLContext | None = None,
+    has_queue: bool = True,
 ) -> Iterator[SaturatedServer]:
     """A server for the length of the block."""
-    server = SaturatedServer(served, respond, closes=closes, context=context)
+    server = SaturatedServer(served, respond, closes=closes, context=context, has_queue=has_queue)
     try:
         yield server
     finally:

@@ -45,8 +45,8 @@ from s3mount.s3.operations.head_metadata import MetadataQuery
 from s3mount.s3.operations.validation import synthetic_etag
 from s3mount.s3.remote_store import RemoteStore, _call_in_event_loop
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
+from s3mount.s3.scheduling.pauses import ATTEMPTS, INVALID_ATTEMPTS
 from s3mount.s3.scheduling.range_read import REFUTED_MAX
-from s3mount.s3.scheduling.retry import ATTEMPTS, INVALID_ATTEMPTS
 from s3mount.s3.transport import Retryable
 from tests.fakes.started_reads import read_range
 from tests.metrics import read_metrics

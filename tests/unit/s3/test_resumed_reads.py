@@ -11,7 +11,7 @@ from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import Priority
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.scheduling.cancel_token import CancelToken
-from s3mount.s3.scheduling.retry import (
+from s3mount.s3.scheduling.pauses import (
     ATTEMPTS,
     FIRST_PAUSE,
     MUCH_PROGRESS,

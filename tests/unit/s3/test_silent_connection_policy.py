@@ -94,10 +94,10 @@ def test_a_slow_store_gets_few_requests_twice(steps: list[str]) -> None:
 def test_reads_whose_hedges_win_over_silent_connections_tell_of_a_limit() -> None:
     connections = SilentConnections()
 
-    connections.record_cancelled(0.1, responsive=5)
-    connections.record_cancelled(0.6, responsive=5)
+    connections.record_lost(0.1, responsive=5)
+    connections.record_lost(0.6, responsive=5)
     assert not connections.limits_found
-    connections.record_cancelled(0.6, responsive=5)
+    connections.record_lost(0.6, responsive=5)
 
     assert (connections.limits_found, connections.responsive) == (1, 5)
 
@@ -106,7 +106,7 @@ def test_a_new_connection_with_a_response_refutes_cancelled_reads() -> None:
     connections = SilentConnections()
 
     for _ in range(5):
-        connections.record_cancelled(0.6, responsive=5)
+        connections.record_lost(0.6, responsive=5)
         connections.end_silence(connections.begin_silence(), is_proven=True)
 
     assert not connections.limits_found

@@ -13,10 +13,11 @@ import pytest
 import trio
 import trustme
 
+from s3mount.s3 import silent_connections
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native import connection_pool
 from s3mount.s3.native.transport import NativeTransport
-from s3mount.s3.object_store import Priority
+from s3mount.s3.object_store import Priority, StartedRead
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.remote_store import RemoteStore
 from s3mount.s3.request_log import RequestLog
@@ -43,18 +44,18 @@ def store_of(
     server: SaturatedServer | ScriptedServer, connections: int, **changes: object
 ) -> Iterator[RemoteStore]:
     """A store as a mount makes it, within its event loop. No request is to have failed."""
-    silent_connections, requests = SilentConnections(), RequestLog()
+    connections_seen, requests = SilentConnections(), RequestLog()
     transport = NativeTransport(
         store_at(server.port, idle_timeout=30.0, **changes),
         requests,
         connections=connections,
-        silent_connections=silent_connections,
+        silent_connections=connections_seen,
     )
     store = RemoteStore(
         BucketOperations(transport, "bucket"),
         max_connections=connections,
         timeout=TIMEOUT,
-        silent_connections=silent_connections,
+        silent_connections=connections_seen,
     )
     try:
         yield store
@@ -205,4 +206,48 @@ def test_silent_handshakes_of_tls_cost_no_timeout_either(tmp_path: Path) -> None
             assert (store.counts.retries, store.counts.throttles) == (0, 0)
 
     with saturated(3, slice_of(CONTENT), context=context) as server:
+        trio.run(main)
+
+
+def test_connections_that_the_store_does_not_accept_cost_no_timeout_either() -> None:
+    """Each waited for 10 s."""
+
+    async def main() -> None:
+        with store_of(server, 96) as store:
+            await read_all(store, 10, 24)
+
+            assert (store.counts.retries, store.counts.throttles) == (0, 0)
+            assert store.counts.request_limit <= 4
+
+    with saturated(3, slice_of(CONTENT), has_queue=False) as server:
+        trio.run(main)
+
+
+def test_reads_that_their_reader_gives_up_are_no_limit_of_connections(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Two that were cancelled early lowered the limit of requests for a thousand others."""
+    monkeypatch.setattr(silent_connections, "LATE_MIN", 0.0)
+
+    async def main() -> None:
+        with store_of(server, 8) as store:
+            await read(store, 0)
+            ended = [trio.Event() for _ in range(4)]
+            reads = [start_read(store, each) for each in ended]
+            connections = store._limiter._silent_connections
+            await trio.to_thread.run_sync(wait_until, lambda: connections.is_stalled)
+
+            for each in reads:
+                each.cancel()
+            for event in ended:
+                await event.wait()
+
+            assert connections.limits_found == 0
+
+    def start_read(store: RemoteStore, ended: trio.Event) -> StartedRead:
+        buffer = memoryview(bytearray(STEP))
+        span = ByteRange(0, STEP)
+        return store.start_read(VERSION, span, buffer, lambda *_: ended.set(), Priority.DEMAND)
+
+    with scripted(says(part(CONTENT, 0, STEP)), *[stalls_after()] * 4) as server:
         trio.run(main)

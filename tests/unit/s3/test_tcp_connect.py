@@ -198,7 +198,7 @@ def test_families_take_turns_and_nothing_is_lost(given_families: list[int]) -> N
 def test_the_memory_of_addresses_is_bounded(ends: list[tuple[int, bool]]) -> None:
     connector = TcpConnector()
     for number, has_answered in ends:
-        opening = tcp_connect._Opening([], time.monotonic)
+        opening = tcp_connect.Opening([], time.monotonic)
         if has_answered:
             opening.answered = at("host", number)
         else:

@@ -10,16 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.s3.native.connection import (
-    BUFFER,
-    SMALL_BODY,
-    BufferBudget,
-    Connection,
-    StaleConnectionError,
-)
+from s3mount.s3.native.connection import Connection, StaleConnectionError
 from s3mount.s3.native.connection_pool import BUFFERS_TOTAL
+from s3mount.s3.native.receive_buffer import BUFFER, SMALL_BODY, BufferBudget
 from s3mount.s3.native.response_header import HEADER_LIMIT, parse_header
-from s3mount.s3.native.socket_stream import CIPHERTEXT, ciphertext_size
+from s3mount.s3.native.tls_stream import CIPHERTEXT, ciphertext_size
 from s3mount.s3.transport import InvalidResponseError, ReceiveState
 
 

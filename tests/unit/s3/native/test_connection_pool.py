@@ -9,14 +9,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from s3mount.s3.native import connection_pool
-from s3mount.s3.native.connection import Connection
-from s3mount.s3.native.connection_pool import ConnectionPool
+from s3mount.s3.native.connection import Connection, SilentConnectionError
+from s3mount.s3.native.connection_pool import AllBusyError, ConnectionPool
+from s3mount.s3.native.http_exchange import HttpExchange
+from s3mount.s3.request_log import RequestLog
 from s3mount.s3.scheduling.cancel_token import CancelToken, RequestCancelledError
 from s3mount.s3.tcp_connect import OnWait
+from s3mount.s3.transport import StoreRequest
 from tests.unit.s3.native.test_connection import Replay
 from tests.waiting import wait_until
 
 FAR = 1e9  # seconds: no deadline ends a wait
+
+
+class NoEncoder:
+    """`Encoder` of requests that are never sent."""
+
+    def encode_waiting(self, *_: object) -> bytes:
+        return b""
 
 
 def new_pool(idle_timeout: float = FAR) -> ConnectionPool:
@@ -100,12 +110,32 @@ def test_a_request_does_not_wait_for_connections_that_are_busy_for_long(
     held = pool.open(FAR, CancelToken())
     pool.prove(held)
 
-    with pytest.raises(TimeoutError):
+    with pytest.raises(AllBusyError):
         pool.acquire_proven(FAR, CancelToken())
 
     assert not pool._waiters
     pool.release(held)
     assert pool.acquire_idle(FAR) is held
+
+
+def test_a_moved_request_waits_for_no_second_connection_if_one_cannot_be_opened() -> None:
+    """It waited for the connect timeout twice, and the move counted as one in vain."""
+    opened: list[float] = []
+
+    def connect(deadline: float, _: OnWait) -> Replay:
+        opened.append(deadline)
+        raise SilentConnectionError(1.0) if len(opened) == 1 else TimeoutError
+
+    pool = ConnectionPool(connect, idle_timeout=FAR, clock=time.monotonic)
+    request, token = StoreRequest("HeadObject", "key", method="HEAD"), CancelToken()
+    exchange = HttpExchange(pool, NoEncoder(), request, FAR, token, RequestLog())
+    patience = pool.silent_connections.patience
+
+    with pytest.raises(TimeoutError):
+        exchange.__enter__()
+
+    assert len(opened) == 2
+    assert pool.silent_connections.patience == patience
 
 
 @pytest.mark.parametrize("is_closed", [False, True], ids=["cancelled", "pool-closed"])

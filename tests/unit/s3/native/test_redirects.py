@@ -148,6 +148,23 @@ def test_connections_are_not_kept_at_too_many_hosts(monkeypatch: pytest.MonkeyPa
     assert other.connections == 2
 
 
+def test_all_other_hosts_together_keep_as_many_connections_as_there_are_requests() -> None:
+    """Each kept those of its busiest moment, open for as long as the mount was."""
+    with (
+        scripted(*[says(RESPONSE)] * 2) as other,
+        scripted(says(RESPONSE)) as another,
+        scripted(*[says(redirect(at(each))) for each in (other, another, other)]) as store,
+        closing(
+            RedirectFollower(TRANSPORTS["native"](store.port), store_at(store.port), connections=1)
+        ) as follower,
+    ):
+        operations = BucketOperations(follower, "bucket")
+        for _ in range(3):
+            assert read(operations, VERSION, RANGE) == EXPECTED
+
+    assert (other.connections, another.connections) == (2, 1)
+
+
 def test_three_redirects_are_followed_and_a_fourth_is_not(transport: str) -> None:
     again = [says(redirect("/again", 302))]
     with (

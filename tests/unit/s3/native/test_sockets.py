@@ -15,6 +15,8 @@ from s3mount.s3 import tcp_connect
 from s3mount.s3.endpoint.credentials import FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.native import connection, connector, socket_stream
+from s3mount.s3.native.receive_buffer import ReceiveBuffer
+from s3mount.s3.native.tls_stream import TlsStream
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken
@@ -95,8 +97,8 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Steps:
     polling = SimpleNamespace(**{**vars(select), "poll": steps.around(select.poll)})
     monkeypatch.setattr(tcp_connect, "select", polling)
     monkeypatch.setattr(socket_stream, "select", polling)
-    monkeypatch.setattr(connector, "TlsStream", steps.around(socket_stream.TlsStream))
-    monkeypatch.setattr(connection, "_ReceiveBuffer", steps.around(connection._ReceiveBuffer))
+    monkeypatch.setattr(connector, "TlsStream", steps.around(TlsStream))
+    monkeypatch.setattr(connection, "ReceiveBuffer", steps.around(ReceiveBuffer))
     return steps
 
 

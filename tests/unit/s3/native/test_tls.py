@@ -16,7 +16,7 @@ import trustme
 from s3mount.errors import StoreError
 from s3mount.s3 import tcp_connect
 from s3mount.s3.model import ByteRange, ObjectVersion
-from s3mount.s3.native.socket_stream import TlsStream
+from s3mount.s3.native.tls_stream import TlsStream
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations
 from s3mount.s3.scheduling.cancel_token import CancelToken

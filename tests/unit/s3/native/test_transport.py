@@ -10,7 +10,7 @@ import pytest
 from s3mount.errors import AccessDenied, S3MountError
 from s3mount.s3.endpoint.credentials import ANONYMOUS, FrozenCredentials
 from s3mount.s3.model import ByteRange, ObjectVersion
-from s3mount.s3.native.connection import SMALL_BODY
+from s3mount.s3.native.receive_buffer import SMALL_BODY
 from s3mount.s3.native.socket_stream import PlainStream
 from s3mount.s3.native.transport import NativeTransport
 from s3mount.s3.operations.bucket_operations import BucketOperations

@@ -99,7 +99,7 @@ async def test_a_host_of_few_connections_lowers_no_limit_of_buckets_at_other_hos
     at_host, elsewhere = BucketLimiter(shared, few), BucketLimiter(shared, SilentConnections())
 
     for _ in range(EVIDENCE_MIN):
-        few.record_cancelled(1.0, responsive=2)
+        few.record_lost(1.0, responsive=2)
     at_host.on_success()
     elsewhere.on_success()
     later = BucketLimiter(shared, few)
@@ -162,7 +162,7 @@ async def test_capacity_is_that_of_the_bucket_that_responded_last() -> None:
         st.one_of(
             st.tuples(st.just("acquire"), st.integers(0, 2), st.integers(0, 1)),
             st.tuples(
-                st.sampled_from(["release", "cancel", "promote", "swap"]),
+                st.sampled_from(["release", "cancel", "promote", "swap", "late cancel"]),
                 st.integers(0, 2),
                 st.integers(0, 30),
             ),
@@ -205,6 +205,9 @@ class _Bucket:
             list(self.waiting.values())[choice % len(self.waiting)].cancel()
         if name in ("release", "swap") and self.held:
             self.held.pop(choice % len(self.held)).release()
+        if name == "late cancel" and self.waiting and self.held:
+            self.held.pop(choice % len(self.held)).release()
+            next(iter(self.waiting.values())).cancel()
         if name == "promote" and (everybody := [*self.waiting, *self.held]):
             everybody[choice % len(everybody)].promote()
         if name == "throttle":

@@ -187,6 +187,7 @@ async def test_the_second_response_counts_if_it_begins_first_and_the_first_attem
 
     assert (play.result, bytes(play.buffer)) == (outcome.Value("told"), CONTENT)
     assert cuts == ["first"]
+    assert (first.attempt.has_lost, second.attempt.has_lost) == (True, False)
     assert (held, play.limiter.held) == (1, 0)
     assert (play.policy.sent, play.policy.won) == (1, 1)
 
@@ -315,6 +316,7 @@ async def test_a_cancelled_read_cancels_its_attempts_and_ends_with_the_last(
         actor.fail(RequestCancelledError())
 
     assert cuts == list(range(1 + is_late))
+    assert not any(actor.attempt.has_lost for actor in play.actors)
     assert (held, play.limiter.held) == (1 + is_late, 0)
     assert before is None
     assert isinstance(play.result, outcome.Error)

@@ -197,6 +197,31 @@ async def test_a_request_cancelled_as_a_permit_is_released_does_not_acquire_it()
     assert limiter.held == 0
 
 
+async def test_a_request_cancelled_before_it_has_its_permit_releases_it() -> None:
+    """Else its request was sent, though nobody waited for the response any more."""
+    limiter = Limiter(1)
+    first, doomed, last = (Request(limiter, DEMAND) for _ in range(3))
+    await first.acquire()
+
+    scope = trio.CancelScope()
+
+    async def acquire_in_scope() -> None:
+        with scope:
+            await doomed.acquire()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(acquire_in_scope)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(last.acquire)
+        await trio.testing.wait_all_tasks_blocked()
+        first.release()
+        scope.cancel()  # before the task that acquires has its turn
+        await trio.testing.wait_all_tasks_blocked()
+
+        assert (doomed.is_held, last.is_held, limiter.held) == (False, True, 1)
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_cancelled_request_does_not_acquire() -> None:
     limiter = Limiter(2)
 
@@ -216,7 +241,7 @@ async def test_a_cancelled_request_does_not_acquire() -> None:
             st.tuples(st.just("release"), st.integers(0, 30)),
             st.tuples(st.just("cancel"), st.integers(0, 30)),
             st.tuples(st.just("promote"), st.integers(0, 30)),
-            st.tuples(st.just("swap"), st.integers(0, 30)),
+            st.tuples(st.sampled_from(["swap", "late cancel"]), st.integers(0, 30)),
             st.tuples(st.sampled_from(["throttle", "succeed"]), st.none()),
         ),
         max_size=40,
@@ -273,6 +298,9 @@ def _step(
         list(waiting.values())[choice % len(waiting)].cancel()
     if name in ("release", "swap") and held:
         held.pop(choice % len(held)).release()
+    if name == "late cancel" and waiting and held:
+        held.pop(choice % len(held)).release()
+        next(iter(waiting.values())).cancel()
     if name == "promote" and (everybody := [*waiting, *held]):
         everybody[choice % len(everybody)].promote()
     if name == "throttle":
