@@ -547,6 +547,19 @@ def test_the_oldest_records_go_first(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_new_records_stay_when_few_old_ones_make_room(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(16 * MIB))
+    for number in range(20):
+        cache.put_records({b"%020d" % number: bytes(100_000)})
+
+    cache.put_records({b"k" * 20: b"time", b"p" * 20: bytes(200_000)})
+
+    assert cache.get_record(b"k" * 20) == b"time"
+    kept = [cache.get_record(b"%020d" % number) is not None for number in range(20)]
+    assert kept == [False] * 2 + [True] * 18
+    cache.close()
+
+
 def test_a_failed_write_leaves_no_room_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
