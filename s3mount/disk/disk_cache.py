@@ -220,11 +220,12 @@ class DiskCache:
                 self.drop_records((key,))
             return None
 
-    def put_records(self, new: Mapping[bytes, bytes]) -> None:
-        """Keep *new*, all or none of them. OSError, sqlite3.Error."""
+    def put_records(self, new: Mapping[bytes, bytes]) -> bool:
+        """Keep *new*, all or none of them; whether they are kept. OSError, sqlite3.Error."""
         limit = self.limits.size // records.SHARE
-        if sum(map(len, new.values())) <= limit:
-            self._current.write(lambda now: now.put_records(new, limit), None)
+        if sum(map(len, new.values())) > limit:
+            return False
+        return self._current.write(lambda now: now.put_records(new, limit), False)
 
     def drop_records(self, keys: Iterable[bytes]) -> None:
         """Forget the records of *keys*."""

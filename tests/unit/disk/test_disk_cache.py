@@ -552,11 +552,21 @@ def test_new_records_stay_when_few_old_ones_make_room(tmp_path: Path) -> None:
     for number in range(20):
         cache.put_records({b"%020d" % number: bytes(100_000)})
 
-    cache.put_records({b"k" * 20: b"time", b"p" * 20: bytes(200_000)})
+    assert cache.put_records({b"k" * 20: b"time", b"p" * 20: bytes(200_000)})
 
     assert cache.get_record(b"k" * 20) == b"time"
     kept = [cache.get_record(b"%020d" % number) is not None for number in range(20)]
     assert kept == [False] * 2 + [True] * 18
+    cache.close()
+
+
+def test_records_that_have_no_room_are_told_of(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(16 * MIB, free_space=1 << 60))
+
+    assert not cache.put_records({b"k" * 20: b"v"})
+    assert not cache.put_records({b"l" * 20: bytes(3 * MIB)})
+
+    assert cache.get_record(b"k" * 20) is None
     cache.close()
 
 
