@@ -12,6 +12,7 @@ from trio.testing import MockClock
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BufferLost
 from s3mount.cache.disk_health import PAUSE
+from s3mount.cache.disk_names import VersionNames
 from s3mount.cache.disk_read import ReadCancelledError
 from s3mount.cache.disk_readers import READERS, SLOW_AFTER
 from s3mount.cache.disk_writer import FLUSH_AGE, STUCK_AFTER
@@ -19,7 +20,7 @@ from s3mount.cache.presence_table import ABSENCE_TTL
 from s3mount.cache.segment_reading import ISLAND
 from s3mount.cache.write_queue import LOST_MAX
 from s3mount.config import BlockConfig
-from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
+from s3mount.disk.object_name import EXTENT, KEPT_MAX, KIB, MIB, NUMBER_MAX, SEGMENT
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import StoreError
 from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
@@ -142,6 +143,14 @@ async def test_a_version_that_nothing_tells_from_others_is_neither_kept_nor_read
 
     assert not rig.threads.calls
     assert rig.source._writer.bytes_written == 0
+
+
+def test_an_object_with_more_segments_than_have_numbers_is_neither_kept_nor_read() -> None:
+    names = VersionNames("n", lambda _: None)
+
+    assert names.find(ObjectVersion("b", "k", "etag", KEPT_MAX))
+    assert names.find(ObjectVersion("b", "k", "etag", KEPT_MAX + 1)) is None
+    assert KEPT_MAX // SEGMENT - 1 == NUMBER_MAX
 
 
 async def test_bytes_that_came_by_another_way_are_kept() -> None:
