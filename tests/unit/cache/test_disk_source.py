@@ -16,6 +16,7 @@ from s3mount.cache.disk_names import VersionNames
 from s3mount.cache.disk_read import ReadCancelledError
 from s3mount.cache.disk_readers import READERS, SLOW_AFTER
 from s3mount.cache.disk_writer import FLUSH_AGE, STUCK_AFTER
+from s3mount.cache.link_load import LinkLoad
 from s3mount.cache.presence_table import ABSENCE_TTL
 from s3mount.cache.segment_reading import ISLAND
 from s3mount.cache.write_queue import LOST_MAX
@@ -562,6 +563,29 @@ async def test_a_prefetch_of_what_the_disk_has_is_not_narrowed() -> None:
 
     assert stop > 3 * MIB
     assert rig.asked() == []
+
+
+async def test_what_the_disk_has_tells_nothing_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = DiskRig()
+    rig.fill(LARGE, 0, SEGMENT)
+    rig.threads.is_prompt = rig.store.is_prompt = True
+    recorded = []
+    monkeypatch.setattr(LinkLoad, "record", lambda _, length, *_others: recorded.append(length))
+
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(
+            rig.store,
+            nursery,
+            BlockConfig(memory_limit=MEMORY),
+            make_tier=lambda _source, holds: rig.make_source(holds),
+        )
+        reader = cache.open(LARGE)
+        for offset in range(0, LARGE.size, MIB):
+            await reader.read(offset, MIB)
+        reader.close()
+
+    assert rig.asked() == [(SEGMENT, LARGE.size)]
+    assert recorded == [LARGE.size - SEGMENT]
 
 
 async def test_lost_writes_take_no_memory_while_a_write_hangs() -> None:
