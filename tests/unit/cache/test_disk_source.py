@@ -448,6 +448,21 @@ async def test_what_is_evicted_is_not_served_and_not_written_from_before() -> No
     assert rig.asked() == [(0, EXTENT)]
 
 
+async def test_what_comes_while_its_object_is_evicted_is_not_kept() -> None:
+    rig = DiskRig()
+    rig.start(LARGE, 0, EXTENT)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.threads.run_all()
+    await trio.testing.wait_all_tasks_blocked()
+
+    rig.source.evict(LARGE)
+    rig.store.land_all()
+    await rig.finish()
+
+    assert rig.asked() == [(0, EXTENT)]
+    assert list(rig.disk.extents(rig.name(LARGE))) == []
+
+
 async def test_what_cannot_be_evicted_is_never_served_again(expected_warnings: list[str]) -> None:
     expected_warnings.append(f"{CANNOT} written")
     rig = DiskRig()
