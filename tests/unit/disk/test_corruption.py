@@ -198,6 +198,7 @@ def test_damage_to_an_open_directory_is_found_when_it_is_read(folder: Path, seed
         *(("segments", "accessed", value) for value in ("text", b"blob", 2**62)),
         *(("totals", "segments", value) for value in ("text", b"blob", -1)),
         *(("counters", "value", value) for value in ("text", b"blob", -1)),
+        *(("sqlite_sequence", "seq", value) for value in ("text", -5, 2**45)),
     ],
 )
 def test_a_value_that_is_none_of_the_index_costs_what_is_cached_at_most(
