@@ -316,6 +316,30 @@ async def test_no_read_waits_for_threads_that_all_hang(
     assert read.error is None
 
 
+async def test_no_read_waits_for_bytes_that_threads_have_which_hang(
+    mock_clock: MockClock, expected_warnings: list[str]
+) -> None:
+    """The disk is used again meanwhile, as it hangs in some places only."""
+    expected_warnings.append(f"{CANNOT} read")
+    rig = DiskRig()
+    rig.fill(LARGE)
+    for _ in range(2):
+        rig.start(LARGE, 0, SEGMENT)  # an eighth of the memory each
+    mock_clock.jump(SLOW_AFTER + 0.1)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.asked()
+    mock_clock.jump(PAUSE)
+    assert rig.source._reading.begin_trial()
+    rig.source._reading.end_trial()
+
+    read = rig.start(LARGE, SEGMENT, LARGE.size)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert rig.asked() == [(SEGMENT, LARGE.size)]
+    await rig.finish()
+    assert read.error is None
+
+
 async def test_a_read_that_is_cancelled_ends_when_the_disk_writes_no_longer() -> None:
     rig = DiskRig()
     rig.fill(LARGE)
