@@ -233,10 +233,10 @@ class DiskCache:
 
     # ---- the whole -----------------------------------------------------------------------------
 
-    def usage(self) -> DiskUsage:
-        """What is in the directory. OSError, sqlite3.Error."""
-        usage = self._current.attempt(Generation.usage, None)
-        return usage or self._current.generation.usage()
+    def usage(self, *, counts_objects: bool = False) -> DiskUsage:
+        """What is in the directory; it *counts_objects* if told to. OSError, sqlite3.Error."""
+        usage = self._current.attempt(lambda now: now.usage(counts_objects=counts_objects), None)
+        return usage or self._current.generation.usage(counts_objects=counts_objects)
 
     def objects(self, selection: Selection = ALL) -> Iterator[CachedObject]:
         """The objects that are there. sqlite3.Error, also if the index is damaged."""

@@ -87,13 +87,14 @@ class Generation:
         with self.index.transaction() as connection:
             recount(connection)
 
-    def usage(self) -> DiskUsage:
-        """What is in the directory."""
+    def usage(self, *, counts_objects: bool = False) -> DiskUsage:
+        """What is in the directory; it *counts_objects* if told to."""
         return read_usage(
             self.index.reader(),
             self._limits,
             index_bytes=self.index.size(self.index.reader()),
             free_space=self.files.free_space(),
+            counts_objects=counts_objects,
         )
 
     def close(self) -> None:

@@ -547,6 +547,20 @@ def test_the_oldest_records_go_first(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_what_a_mount_looks_at_takes_no_count_of_all_objects(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(16 * MIB))
+    for number in range(3):
+        keep(cache, object_name(number))
+    statements: list[str] = []
+    cache._current.generation.index.reader().set_trace_callback(statements.append)
+
+    assert cache.usage().objects is None
+
+    assert not [each for each in statements if "objects" in each]
+    assert cache.usage(counts_objects=True).objects == 3
+    cache.close()
+
+
 def test_new_records_stay_when_few_old_ones_make_room(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, DiskLimits(16 * MIB))
     for number in range(20):
