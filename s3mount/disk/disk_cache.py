@@ -31,6 +31,7 @@ from s3mount.disk import contents, eviction, pinning, records, segment_queries
 from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
+from s3mount.disk.damage import INDEX_ERRORS, DamagedIndexError, is_damage
 from s3mount.disk.extent_reader import read_cached_extents, read_extents, readahead_runs
 from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
@@ -239,8 +240,18 @@ class DiskCache:
         return usage or self._current.generation.usage(counts_objects=counts_objects)
 
     def objects(self, selection: Selection = ALL) -> Iterator[CachedObject]:
-        """The objects that are there. sqlite3.Error, also if the index is damaged."""
-        return contents.cached_objects(self._current.generation.index.reader(), selection)
+        """The objects that are there.
+
+        sqlite3.Error, also if the index is damaged, which is then replaced.
+        """
+        generation = self._current.generation
+        try:
+            yield from contents.cached_objects(generation.index.reader(), selection)
+        except INDEX_ERRORS as exc:
+            if not is_damage(exc):
+                raise
+            self._current.replace(generation)
+            raise DamagedIndexError(f"its index was damaged, and begins anew: {exc}") from exc
 
     def verify(
         self, selection: Selection = ALL, on_bytes: Callable[[int], None] = lambda _: None

@@ -218,3 +218,29 @@ def test_a_value_that_is_none_of_the_index_costs_what_is_cached_at_most(
     assert is_whole(cache, NAMES[0])
     cache.usage()
     cache.close()
+
+
+def test_an_index_whose_damage_sqlite_cannot_tell_in_words_begins_anew(folder: Path) -> None:
+    connection = open_index(folder)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_master SET name = CAST(X'AC' AS TEXT), sql = 'CREATE'")
+    connection.close()
+
+    cache = DiskCache(folder, LIMITS)
+    check(cache)
+    cache.close()
+
+
+def test_an_index_whose_damage_a_list_of_objects_finds_begins_anew(folder: Path) -> None:
+    connection = open_index(folder)
+    connection.execute("UPDATE objects SET size = 'text'")
+    connection.close()
+    cache = DiskCache(folder, LIMITS)
+
+    with pytest.raises(sqlite3.Error, match="begins anew"):
+        list(cache.objects())
+
+    assert list(cache.objects()) == []
+    assert keep(cache, NAMES[0])
+    assert is_whole(cache, NAMES[0])
+    cache.close()
