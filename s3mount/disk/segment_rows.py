@@ -63,7 +63,7 @@ class Reserver:
         return self._update_row(part, object_id, row, may_pin=may_pin)
 
     def _add_row(self, part: Part, object_id: int, *, is_new: bool, is_pinned: bool) -> Reservation:
-        name, location = part.kept.name, Location(object_id, 0, 0)
+        name, location = part.kept.name, location_of(object_id, 0, 0)
         unused = [location] if is_new else []
         segment_class = SegmentClass.KEPT if name.is_small else SegmentClass.COLD
         if is_pinned:

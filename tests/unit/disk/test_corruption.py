@@ -220,6 +220,17 @@ def test_a_value_that_is_none_of_the_index_costs_what_is_cached_at_most(
     cache.close()
 
 
+@pytest.mark.parametrize("change", [-(1 << 60), 1 << 60])
+def test_an_index_with_impossible_ids_of_objects_begins_anew(folder: Path, change: int) -> None:
+    connection = open_index(folder)
+    connection.execute("UPDATE objects SET id = id + ?", (change,))
+    connection.close()
+
+    cache = DiskCache(folder, LIMITS)
+    check(cache)
+    cache.close()
+
+
 def test_an_index_whose_damage_sqlite_cannot_tell_in_words_begins_anew(folder: Path) -> None:
     connection = open_index(folder)
     connection.execute("PRAGMA writable_schema = ON")
