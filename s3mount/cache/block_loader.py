@@ -220,14 +220,22 @@ class BlockLoader:
         """The bytes are here. A cancelled block stays in fetch until `_finalize` discards it."""
         block = fetch.block
         self.bytes_fetched += len(block)
-        if fetch.began is not None:
-            began_at, in_flight = fetch.began
-            self.prefetches.link.record(len(block), trio.current_time() - began_at, in_flight)
+        self._record_time(fetch)
         block.version_blocks.has_had_bytes = True
         if version.version_id is not None and not block.version_blocks.version.is_replaced:
             block.version_blocks.version = version
         if not fetch.is_cancelled:
             block.fetch = None
+
+    def _record_time(self, fetch: BlockFetch) -> None:
+        """Have the link know how long a large fetch took, unless a tier above the store had it."""
+        if fetch.began is None:
+            return
+        block, (began_at, in_flight) = fetch.block, fetch.began
+        version, byte_range = block.version_blocks.version, ByteRange(block.start, block.stop)
+        if not self._source.has(version, byte_range):
+            seconds = trio.current_time() - began_at
+            self.prefetches.link.record(len(block), seconds, in_flight)
 
     def _read_by_version_id(
         self, fetch: BlockFetch, version: ObjectVersion, error: BaseException

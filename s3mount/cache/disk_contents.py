@@ -58,7 +58,9 @@ class DiskContents:
         with trio.move_on_after(USAGE_LIMIT):
             try:
                 return await trio.to_thread.run_sync(
-                    self._cache.usage, abandon_on_cancel=True, limiter=self._threads
+                    partial(self._cache.usage, counts_objects=True),
+                    abandon_on_cancel=True,
+                    limiter=self._threads,
                 )
             except (OSError, sqlite3.Error):
                 return None

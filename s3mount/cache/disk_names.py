@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 from cachetools import LRUCache
 
-from s3mount.disk.object_name import SEGMENT, ObjectName
+from s3mount.disk.object_name import KEPT_MAX, SEGMENT, ObjectName
 from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion
 
 REMEMBERED: Final = 4096  # versions, and keys
@@ -40,8 +40,11 @@ class VersionNames:
         self._latest: LRUCache[tuple[str, str], ObjectName] = LRUCache(REMEMBERED)
 
     def find(self, version: ObjectVersion) -> NamedVersion | None:
-        """The name of *version*; None if nothing tells its bytes from others of the same size."""
-        if version.is_doubted:
+        """The name of *version*; None if nothing tells its bytes from others of the same size.
+
+        None, too, if it is larger than what the disk keeps.
+        """
+        if version.is_doubted or version.size > KEPT_MAX:
             return None
         named = self._names.get(version)
         if named is None and version.etag and not version.etag.startswith(SYNTHETIC_ETAG):

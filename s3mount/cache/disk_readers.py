@@ -5,7 +5,8 @@ Invariants:
 1. At most READERS jobs run, of *octets_max* in all, or one. Demands run before prefetches.
 2. *on_end* of a job is called once, in the event loop, unless it was withdrawn before it ran.
 3. A job that has run for SLOW_AFTER is told so, once, and keeps its thread until it ends. Jobs that
-   wait end with BypassedError then, and so do those that come while every thread has such a job.
+   wait end with BypassedError then, and so do those that come while such jobs leave them no thread,
+   or no bytes. So no job waits for one that has no deadline.
 """
 
 from collections.abc import Callable
@@ -99,7 +100,7 @@ class DiskReaders:
 
     def submit(self, job: DiskJob[T]) -> None:
         """Run *job* as soon as may be; its *on_end* is called later."""
-        if self.is_stuck:
+        if not self._may_run(job):
             token = trio.lowlevel.current_trio_token()
             token.run_sync_soon(_bypass, job)
             return
@@ -112,6 +113,11 @@ class DiskReaders:
             return False
         self._waiting.remove(job)  # type: ignore[arg-type]
         return True
+
+    def _may_run(self, job: DiskJob[T]) -> bool:
+        """Whether *job* can run before those end that are too slow."""
+        slow = [each.octets for each in self._running if each.deadline is None]
+        return not slow or (len(slow) < READERS and sum(slow) + job.octets <= self._octets_max)
 
     def _start_next(self) -> None:
         while self._waiting and len(self._running) < READERS:

@@ -83,7 +83,12 @@ class DiskWriter:
         self.bytes_skipped = 0
 
     def add(self, named: NamedVersion, start: int, content: memoryview, buffer: memoryview) -> None:
-        """Have *content* written, which lies in *buffer*, of a block; `start` begins it."""
+        """Have *content* written, which lies in *buffer*, of a block; `start` begins it.
+
+        Unless the object is being evicted: what has come until then is not to be kept.
+        """
+        if self.is_evicting(named.digest):
+            return
         write = PendingWrite(named, start, content, buffer)
         write.on_return = partial(self._lose, write)
         self._holds.call_on_return(buffer, write.on_return)

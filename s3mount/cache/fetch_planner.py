@@ -86,7 +86,8 @@ class FetchPlanner:
         if size <= part:
             wanted = ByteRange(0, size)
         else:  # in steps that are larger than those of other stores, since each begins anew
-            part //= 2
+            least = version_blocks.sizes.block
+            part = max(least, part // 2 // least * least)
             wanted = ByteRange(wanted.start, min(size, max(wanted.stop, wanted.start + part)))
         for gap in version_blocks.gaps(wanted):
             for byte_range in split(gap, part):

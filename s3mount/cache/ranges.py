@@ -37,11 +37,16 @@ class FetchSizes:
     piece: int = 256 * KIB
 
     def within(self, limit: int) -> "FetchSizes":
-        """The same, with fetches so small that several fit into a memory of *limit* bytes."""
+        """The same, with fetches so small that several fit into a memory of *limit* bytes.
+
+        Parts have whole blocks. A tier keeps the whole extents of a fetch, and so would never have
+        those in which two parts meet.
+        """
         most = max(1, limit // 8)
+        block = min(self.block, most)
         return FetchSizes(
-            min(self.part, most),
-            min(self.block, most),
+            max(block, min(self.part, most) // block * block),
+            block,
             min(self.small, most),
             min(self.piece, most),
         )

@@ -271,11 +271,14 @@ class Readahead:
         return min(most, stream.window * FETCH_IN_WINDOWS) if stream.was_contended else most
 
     def _halved_part(self, most: float) -> int:
-        """A part, or the largest fraction of it by halves that is at most *most*, or a piece."""
-        size = self._sizes.part
+        """A part, or the largest fraction of it by halves that is at most *most*, or a piece.
+
+        Of a fraction only the whole blocks.
+        """
+        size, block = self._sizes.part, self._sizes.block
         while size > most and size >= 2 * self._sizes.piece:
             size //= 2
-        return size
+        return max(block, size // block * block)
 
     def _fetch_stop(self, stream: SequentialStream, share: int) -> int:
         """Where a fetch from the frontier ends: as long as all before it, up to a part's start."""

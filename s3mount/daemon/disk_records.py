@@ -24,7 +24,7 @@ class Records(Protocol):
     """Records of a disk cache; all calls wait for the disk. OSError, sqlite3.Error."""
 
     def get_record(self, key: bytes) -> bytes | None: ...
-    def put_records(self, new: Mapping[bytes, bytes]) -> None: ...
+    def put_records(self, new: Mapping[bytes, bytes]) -> bool: ...
     def drop_records(self, keys: Iterable[bytes]) -> None: ...
 
 
@@ -96,7 +96,7 @@ class DiskRecords:
 
     async def put(self, records: Mapping[bytes, bytes | None]) -> bool:
         """See `RecordStore.put`."""
-        return await self._writer.run(partial(self._put, records)) is not None
+        return await self._writer.run(partial(self._put, records)) is True
 
     def _get(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
         return [self._records.get_record(key) for key in keys]
@@ -106,6 +106,4 @@ class DiskRecords:
         if dropped:
             self._records.drop_records(dropped)
         kept = {key: content for key, content in records.items() if content is not None}
-        if kept:
-            self._records.put_records(kept)
-        return True
+        return not kept or self._records.put_records(kept)

@@ -19,14 +19,13 @@ import os
 import re
 import secrets
 import shutil
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from s3mount.disk import index as indexes
-from s3mount.disk.damage import DamagedIndexError, is_damage
+from s3mount.disk.damage import INDEX_ERRORS, DamagedIndexError, is_damage
 from s3mount.disk.data_files import DataFiles
 from s3mount.disk.folder_check import prepare_folder
 from s3mount.disk.generation import Generation
@@ -70,7 +69,7 @@ class CacheFolder:
             folder = self._current() or self._create()
             try:
                 return self._open(folder)
-            except sqlite3.Error as exc:
+            except INDEX_ERRORS as exc:
                 if not is_damage(exc):
                     raise
                 self._remove(folder)
@@ -152,7 +151,7 @@ class CacheFolder:
 
 def _format(path: Path) -> int:
     """The format of an index; that of this program, if it is damaged."""
-    with suppress(sqlite3.Error):
+    with suppress(*INDEX_ERRORS):
         application, version = indexes.format_of(path)
         if application == indexes.APPLICATION_ID:
             return version

@@ -5,13 +5,12 @@ For any thread. One writes at a time, and while another generation is opened non
 
 import errno
 import logging
-import sqlite3
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
 from s3mount.disk.cache_folder import CacheFolder
-from s3mount.disk.damage import is_damage
+from s3mount.disk.damage import INDEX_ERRORS, is_damage
 from s3mount.disk.generation import Generation
 from s3mount.errors import CacheDirectoryError
 
@@ -61,15 +60,19 @@ class CurrentGeneration:
         generation = self.generation
         try:
             return operation(generation)
-        except sqlite3.Error as exc:
+        except INDEX_ERRORS as exc:
             if not is_damage(exc):
                 raise
             log.debug("the index of the disk cache is damaged: %s", exc)
+        self.replace(generation)
+        return default
+
+    def replace(self, generation: Generation) -> None:
+        """Replace *generation*, whose index is damaged, unless another thread has done so."""
         with self._writing:
-            if self.generation is generation:  # else another thread was first
+            if self.generation is generation:
                 self._folder.remove_damaged(generation)
                 self._open()
-        return default
 
     def write(self, operation: Callable[[Generation], T], default: T) -> T:
         """`attempt`, for an operation that writes."""

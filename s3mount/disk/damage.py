@@ -4,6 +4,10 @@ A value of the index may be anything: SQLite does not checksum its pages.
 """
 
 import sqlite3
+from typing import Final
+
+# the latter in place of the former if SQLite's message quotes the damaged text of a table
+INDEX_ERRORS: Final = (sqlite3.Error, UnicodeDecodeError)
 
 
 class DamagedIndexError(sqlite3.DatabaseError):
@@ -24,7 +28,7 @@ def checked_bytes(value: object, length: int | None = None) -> bytes:
     return value
 
 
-def is_damage(exc: sqlite3.Error) -> bool:
+def is_damage(exc: sqlite3.Error | UnicodeDecodeError) -> bool:
     """Whether *exc* says that the index is damaged, rather than that the disk fails or is busy.
 
     https://www.sqlite.org/rescode.html

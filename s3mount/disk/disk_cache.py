@@ -31,6 +31,7 @@ from s3mount.disk import contents, eviction, pinning, records, segment_queries
 from s3mount.disk.cache_folder import CacheFolder
 from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
+from s3mount.disk.damage import INDEX_ERRORS, DamagedIndexError, is_damage
 from s3mount.disk.extent_reader import read_cached_extents, read_extents, readahead_runs
 from s3mount.disk.folder_check import failure_of
 from s3mount.disk.generation import Generation
@@ -220,11 +221,12 @@ class DiskCache:
                 self.drop_records((key,))
             return None
 
-    def put_records(self, new: Mapping[bytes, bytes]) -> None:
-        """Keep *new*, all or none of them. OSError, sqlite3.Error."""
+    def put_records(self, new: Mapping[bytes, bytes]) -> bool:
+        """Keep *new*, all or none of them; whether they are kept. OSError, sqlite3.Error."""
         limit = self.limits.size // records.SHARE
-        if sum(map(len, new.values())) <= limit:
-            self._current.write(lambda now: now.put_records(new, limit), None)
+        if sum(map(len, new.values())) > limit:
+            return False
+        return self._current.write(lambda now: now.put_records(new, limit), False)
 
     def drop_records(self, keys: Iterable[bytes]) -> None:
         """Forget the records of *keys*."""
@@ -232,14 +234,24 @@ class DiskCache:
 
     # ---- the whole -----------------------------------------------------------------------------
 
-    def usage(self) -> DiskUsage:
-        """What is in the directory. OSError, sqlite3.Error."""
-        usage = self._current.attempt(Generation.usage, None)
-        return usage or self._current.generation.usage()
+    def usage(self, *, counts_objects: bool = False) -> DiskUsage:
+        """What is in the directory; it *counts_objects* if told to. OSError, sqlite3.Error."""
+        usage = self._current.attempt(lambda now: now.usage(counts_objects=counts_objects), None)
+        return usage or self._current.generation.usage(counts_objects=counts_objects)
 
     def objects(self, selection: Selection = ALL) -> Iterator[CachedObject]:
-        """The objects that are there. sqlite3.Error, also if the index is damaged."""
-        return contents.cached_objects(self._current.generation.index.reader(), selection)
+        """The objects that are there.
+
+        sqlite3.Error, also if the index is damaged, which is then replaced.
+        """
+        generation = self._current.generation
+        try:
+            yield from contents.cached_objects(generation.index.reader(), selection)
+        except INDEX_ERRORS as exc:
+            if not is_damage(exc):
+                raise
+            self._current.replace(generation)
+            raise DamagedIndexError(f"its index was damaged, and begins anew: {exc}") from exc
 
     def verify(
         self, selection: Selection = ALL, on_bytes: Callable[[int], None] = lambda _: None

@@ -6,6 +6,7 @@ It lasts until its index is found to be damaged, and another generation begins.
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
 
@@ -71,28 +72,29 @@ class Generation:
             self._locks.unlock_all()
         return Written(sum(each.part.length for each in reserved), segments)
 
-    def put_records(self, new: Mapping[bytes, bytes], limit: int) -> None:
-        """Keep *new*, of at most *limit* bytes with all other records."""
+    def put_records(self, new: Mapping[bytes, bytes], limit: int) -> bool:
+        """Keep *new*, of at most *limit* bytes with all other records; False without room."""
 
-        def plan(connection: sqlite3.Connection) -> Plan[None]:
+        def plan(connection: sqlite3.Connection) -> Plan[bool]:
             size = sum(map(len, new.values())) + _RECORD_OVERHEAD * len(new)
             growth = min(size, max(0, limit - records.total(connection)))
-            return growth, lambda: records.put(connection, new, limit)
+            return growth, partial(records.put, connection, new, limit)
 
-        self._in_room(plan)
+        return bool(self._in_room(plan))
 
     def recount(self) -> None:
         """Count again what the index keeps sums of."""
         with self.index.transaction() as connection:
             recount(connection)
 
-    def usage(self) -> DiskUsage:
-        """What is in the directory."""
+    def usage(self, *, counts_objects: bool = False) -> DiskUsage:
+        """What is in the directory; it *counts_objects* if told to."""
         return read_usage(
             self.index.reader(),
             self._limits,
             index_bytes=self.index.size(self.index.reader()),
             free_space=self.files.free_space(),
+            counts_objects=counts_objects,
         )
 
     def close(self) -> None:

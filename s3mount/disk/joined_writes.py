@@ -103,6 +103,8 @@ def _write_all(descriptor: int, contents: Sequence[memoryview], offset: int) -> 
     rest = _rest(contents, 0)
     while rest:
         count = os.pwritev(descriptor, rest, offset)
+        if not count:  # a file system in user space may reply so
+            raise OSError(errno.EIO, "nothing was written")
         offset += count
         rest = _rest(rest, count)
 

@@ -3,6 +3,7 @@
 import sqlite3
 
 from s3mount.disk.joined_writes import aligned
+from s3mount.disk.segment import new_id
 
 
 class PackPosition:
@@ -26,7 +27,7 @@ class PackPosition:
     def take(self, connection: sqlite3.Connection, size: int) -> tuple[int, int]:
         """A pack, a new one if need be, and the offset of room for *size* bytes in it."""
         if not self.pack or self._end + size > self._pack_size:
-            self.pack = int(connection.execute("INSERT INTO packs DEFAULT VALUES").lastrowid or 0)
+            self.pack = new_id(connection.execute("INSERT INTO packs DEFAULT VALUES"))
             self._end = 0
         offset, self._end = self._end, self._end + aligned(size)
         return self.pack, offset

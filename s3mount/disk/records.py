@@ -32,27 +32,36 @@ def get(connection: sqlite3.Connection, key: bytes) -> bytes | None:
     return payload
 
 
-def put(connection: sqlite3.Connection, records: Mapping[bytes, bytes], limit: int) -> None:
-    """Keep *records*, of at most *limit* bytes with all others: the oldest make room."""
+def put(connection: sqlite3.Connection, records: Mapping[bytes, bytes], limit: int) -> bool:
+    """Keep *records*, of at most *limit* bytes with all others: the oldest make room. True."""
     for key, payload in records.items():
         drop(connection, (key,))
         connection.execute(
             "INSERT INTO records (key, checksum, payload) VALUES (?, ?, ?)",
             (key, _checksum(key, payload), payload),
         )
-    while total(connection) > limit:
-        count = connection.execute(
-            "DELETE FROM records WHERE number IN (SELECT number FROM records"
-            " ORDER BY number LIMIT ?)",
-            (_BATCH,),
-        ).rowcount
-        if not count:  # damage has changed the sum
-            recount(connection)
-            break
+    _drop_oldest(connection, total(connection) - limit)
+    return True
 
 
 def drop(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
     connection.executemany("DELETE FROM records WHERE key = ?", ((key,) for key in keys))
+
+
+def _drop_oldest(connection: sqlite3.Connection, octets: int) -> None:
+    """Drop the oldest records, until these had *octets* bytes."""
+    while octets > 0:
+        rows = connection.execute(
+            "SELECT number, length(payload) FROM records ORDER BY number LIMIT ?", (_BATCH,)
+        ).fetchall()
+        if not rows:  # damage has changed the sum
+            recount(connection)
+            return
+        for number, size in rows:
+            if octets <= 0:
+                return
+            connection.execute("DELETE FROM records WHERE number = ?", (number,))
+            octets -= checked_integer(size, SIZE_MAX)
 
 
 def total(connection: sqlite3.Connection) -> int:

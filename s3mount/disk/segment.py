@@ -3,6 +3,7 @@
 Immutable: it is a look at the index at one moment. Another process may have evicted it since.
 """
 
+import sqlite3
 from collections.abc import Iterator, Sequence
 from enum import IntEnum
 from typing import Final
@@ -13,7 +14,7 @@ from s3mount.disk.object_name import EXTENT, ObjectName
 from s3mount.frozen_dataclass import dataclass
 
 PACK_SIZE_MAX: Final = 64 << 20  # bytes from which on a new pack begins, at the latest
-_ID_MAX: Final = 1 << 40
+_ID_MAX: Final = 1 << 40  # its locks have a place in a file: see `write_locks`
 
 
 class SegmentClass(IntEnum):
@@ -51,6 +52,11 @@ def location_of(object_id: object, pack: object, offset: object) -> Location:
         checked_integer(pack, _ID_MAX),
         checked_integer(offset, PACK_SIZE_MAX if is_packed else 0),
     )
+
+
+def new_id(cursor: sqlite3.Cursor) -> int:
+    """The id of the row that *cursor* has inserted. Raises DamagedIndexError if it is none."""
+    return checked_integer(cursor.lastrowid, _ID_MAX, least=1)
 
 
 @dataclass(frozen=True, slots=True)

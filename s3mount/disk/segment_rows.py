@@ -22,7 +22,7 @@ from s3mount.disk.damage import DamagedIndexError, checked_integer
 from s3mount.disk.object_name import ObjectName, encode
 from s3mount.disk.pack_position import PackPosition
 from s3mount.disk.reservation import FoundRow, Part, Reservation, find_row, with_checksums
-from s3mount.disk.segment import Location, Segment, SegmentClass, location_of
+from s3mount.disk.segment import Location, Segment, SegmentClass, location_of, new_id
 
 _PUBLISH: Final = (  # unless the row was changed since it was reserved, or its eviction has begun
     "UPDATE segments SET checksums = ? WHERE object = ? AND number = ? AND checksums = ?"
@@ -63,7 +63,7 @@ class Reserver:
         return self._update_row(part, object_id, row, may_pin=may_pin)
 
     def _add_row(self, part: Part, object_id: int, *, is_new: bool, is_pinned: bool) -> Reservation:
-        name, location = part.kept.name, Location(object_id, 0, 0)
+        name, location = part.kept.name, location_of(object_id, 0, 0)
         unused = [location] if is_new else []
         segment_class = SegmentClass.KEPT if name.is_small else SegmentClass.COLD
         if is_pinned:
@@ -122,7 +122,7 @@ class Reserver:
             " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (part.digest, path, self._namespace_id(name.namespace), *fields),
         )
-        return int(cursor.lastrowid or 0), is_pinned
+        return new_id(cursor), is_pinned
 
     def _namespace_id(self, text: str) -> int:
         if text not in self._namespaces:

@@ -25,12 +25,13 @@ class DiskUsage:
     """State of the directory, which all its processes share; sizes in bytes.
 
     *used* is all that counts against the limit *size*: objects, records, and the index itself.
+    *objects* is None if they were not counted, which reads much of an index of many.
     *evictions* and *bad_extents* count since the directory was made.
     """
 
     size: int
     used: int
-    objects: int
+    objects: int | None
     segments: int
     object_bytes: int
     record_bytes: int
@@ -54,7 +55,12 @@ class DiskCounts:
 
 
 def read_usage(
-    connection: sqlite3.Connection, limits: DiskLimits, *, index_bytes: int, free_space: int
+    connection: sqlite3.Connection,
+    limits: DiskLimits,
+    *,
+    index_bytes: int,
+    free_space: int,
+    counts_objects: bool,
 ) -> DiskUsage:
     """The usage of the directory of *connection*'s index."""
     totals = {
@@ -71,7 +77,7 @@ def read_usage(
     return DiskUsage(
         size=limits.size,
         used=object_bytes + index_bytes,
-        objects=int(connection.execute("SELECT count(*) FROM objects").fetchone()[0]),
+        objects=_objects(connection) if counts_objects else None,
         segments=_segments(connection),
         object_bytes=object_bytes,
         record_bytes=records.total(connection),
@@ -83,6 +89,10 @@ def read_usage(
         evictions=counters["evictions"],
         bad_extents=counters["bad_extents"],
     )
+
+
+def _objects(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("SELECT count(*) FROM objects").fetchone()[0])
 
 
 def _segments(connection: sqlite3.Connection) -> int:

@@ -520,6 +520,19 @@ def test_every_plan_lies_in_the_object_and_within_the_share(
             assert beyond <= max(share, 2 * 32)
 
 
+@pytest.mark.parametrize("blocks", [17, 25, 40, 50, 64])
+@pytest.mark.parametrize("share", [MIB, 2 * MIB, 4 * MIB, SHARE])
+def test_fetches_meet_where_extents_of_a_tier_do(blocks: int, share: int) -> None:
+    size = 64 * MIB + 7
+    reading = Reading(size, share, FetchSizes(part=blocks * 128 * KIB))
+
+    for offset in range(0, 48 * MIB, 128 * KIB):
+        reading.read(offset, 128 * KIB)
+
+    bounds = {bound for span in reading.fetched for bound in (span.start, span.stop)}
+    assert {bound % (32 * KIB) for bound in bounds - {size}} == {0}
+
+
 @given(
     steps=st.lists(st.tuples(st.integers(-40, 60), st.integers(1, 4)), max_size=80),
     offset=st.integers(0, 3999),

@@ -102,7 +102,7 @@ async def test_a_disk_that_does_not_respond_gives_no_usage(
 ) -> None:
     assert autojump_clock is not None
     may_go_on = threading.Event()
-    monkeypatch.setattr(cache, "usage", may_go_on.wait)
+    monkeypatch.setattr(cache, "usage", lambda **_: may_go_on.wait())
     contents = DiskContents(cache, "here", "bucket", "")
 
     for _ in range(9):  # more than there are threads
@@ -143,7 +143,7 @@ async def test_a_disk_that_fails_gives_no_usage_and_refuses_commands(
 
 
 def raiser(failure: Exception) -> Callable[..., DiskUsage]:
-    def fail(*_arguments: object) -> DiskUsage:
+    def fail(*_arguments: object, **_options: object) -> DiskUsage:
         raise failure
 
     return fail

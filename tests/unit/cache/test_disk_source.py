@@ -12,14 +12,16 @@ from trio.testing import MockClock
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BufferLost
 from s3mount.cache.disk_health import PAUSE
+from s3mount.cache.disk_names import VersionNames
 from s3mount.cache.disk_read import ReadCancelledError
 from s3mount.cache.disk_readers import READERS, SLOW_AFTER
 from s3mount.cache.disk_writer import FLUSH_AGE, STUCK_AFTER
+from s3mount.cache.link_load import LinkLoad
 from s3mount.cache.presence_table import ABSENCE_TTL
 from s3mount.cache.segment_reading import ISLAND
 from s3mount.cache.write_queue import LOST_MAX
 from s3mount.config import BlockConfig
-from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
+from s3mount.disk.object_name import EXTENT, KEPT_MAX, KIB, MIB, NUMBER_MAX, SEGMENT
 from s3mount.disk.usage import DiskLimits
 from s3mount.errors import StoreError
 from s3mount.s3.model import SYNTHETIC_ETAG, ByteRange, ObjectVersion, Reason
@@ -142,6 +144,14 @@ async def test_a_version_that_nothing_tells_from_others_is_neither_kept_nor_read
 
     assert not rig.threads.calls
     assert rig.source._writer.bytes_written == 0
+
+
+def test_an_object_with_more_segments_than_have_numbers_is_neither_kept_nor_read() -> None:
+    names = VersionNames("n", lambda _: None)
+
+    assert names.find(ObjectVersion("b", "k", "etag", KEPT_MAX))
+    assert names.find(ObjectVersion("b", "k", "etag", KEPT_MAX + 1)) is None
+    assert KEPT_MAX // SEGMENT - 1 == NUMBER_MAX
 
 
 async def test_bytes_that_came_by_another_way_are_kept() -> None:
@@ -306,6 +316,30 @@ async def test_no_read_waits_for_threads_that_all_hang(
     assert read.error is None
 
 
+async def test_no_read_waits_for_bytes_that_threads_have_which_hang(
+    mock_clock: MockClock, expected_warnings: list[str]
+) -> None:
+    """The disk is used again meanwhile, as it hangs in some places only."""
+    expected_warnings.append(f"{CANNOT} read")
+    rig = DiskRig()
+    rig.fill(LARGE)
+    for _ in range(2):
+        rig.start(LARGE, 0, SEGMENT)  # an eighth of the memory each
+    mock_clock.jump(SLOW_AFTER + 0.1)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.asked()
+    mock_clock.jump(PAUSE)
+    assert rig.source._reading.begin_trial()
+    rig.source._reading.end_trial()
+
+    read = rig.start(LARGE, SEGMENT, LARGE.size)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert rig.asked() == [(SEGMENT, LARGE.size)]
+    await rig.finish()
+    assert read.error is None
+
+
 async def test_a_read_that_is_cancelled_ends_when_the_disk_writes_no_longer() -> None:
     rig = DiskRig()
     rig.fill(LARGE)
@@ -438,6 +472,21 @@ async def test_what_is_evicted_is_not_served_and_not_written_from_before() -> No
     assert rig.asked() == [(0, EXTENT)]
 
 
+async def test_what_comes_while_its_object_is_evicted_is_not_kept() -> None:
+    rig = DiskRig()
+    rig.start(LARGE, 0, EXTENT)
+    await trio.testing.wait_all_tasks_blocked()
+    rig.threads.run_all()
+    await trio.testing.wait_all_tasks_blocked()
+
+    rig.source.evict(LARGE)
+    rig.store.land_all()
+    await rig.finish()
+
+    assert rig.asked() == [(0, EXTENT)]
+    assert list(rig.disk.extents(rig.name(LARGE))) == []
+
+
 async def test_what_cannot_be_evicted_is_never_served_again(expected_warnings: list[str]) -> None:
     expected_warnings.append(f"{CANNOT} written")
     rig = DiskRig()
@@ -553,6 +602,29 @@ async def test_a_prefetch_of_what_the_disk_has_is_not_narrowed() -> None:
 
     assert stop > 3 * MIB
     assert rig.asked() == []
+
+
+async def test_what_the_disk_has_tells_nothing_of_the_link(monkeypatch: pytest.MonkeyPatch) -> None:
+    rig = DiskRig()
+    rig.fill(LARGE, 0, SEGMENT)
+    rig.threads.is_prompt = rig.store.is_prompt = True
+    recorded = []
+    monkeypatch.setattr(LinkLoad, "record", lambda _, length, *_others: recorded.append(length))
+
+    async with trio.open_nursery() as nursery:
+        cache = BlockCache(
+            rig.store,
+            nursery,
+            BlockConfig(memory_limit=MEMORY),
+            make_tier=lambda _source, holds: rig.make_source(holds),
+        )
+        reader = cache.open(LARGE)
+        for offset in range(0, LARGE.size, MIB):
+            await reader.read(offset, MIB)
+        reader.close()
+
+    assert rig.asked() == [(SEGMENT, LARGE.size)]
+    assert recorded == [LARGE.size - SEGMENT]
 
 
 async def test_lost_writes_take_no_memory_while_a_write_hangs() -> None:

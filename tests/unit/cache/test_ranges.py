@@ -122,3 +122,11 @@ def test_fetches_fit_many_times_into_a_small_memory() -> None:
     sizes = SIZES.within(4 * MIB)
 
     assert FetchSizes(part=512 * KIB, block=128 * KIB, small=512 * KIB, piece=256 * KIB) == sizes
+
+
+@pytest.mark.parametrize(("part", "limit"), [(5_000_000, 256 * MIB), (8 * MIB, 50_000_000)])
+def test_parts_have_whole_blocks(part: int, limit: int) -> None:
+    sizes = FetchSizes(part).within(limit)
+
+    assert sizes.part % sizes.block == 0
+    assert 0 <= min(part, limit // 8) - sizes.part < sizes.block

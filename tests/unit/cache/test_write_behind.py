@@ -21,6 +21,7 @@ from tests.unit.cache.simulated_link import CountingDisk, SimulatedLink, Simulat
 
 MEMORY = 256 * MIB
 SIZE = 1024 * MIB
+PART = 8 * MIB
 CONNECTION_RATE = 90e6  # bytes a second
 FASTEST = 3000 * MIB  # a disk
 LOST_MAX = 16 * MIB  # bytes: what two requests bring again
@@ -64,7 +65,7 @@ async def _read_all(link_rate: int, latency: float, disk_rate: int | None) -> Re
             cast("ObjectStore", SimulatedLink(link_rate, CONNECTION_RATE, latency)),
             nursery,
             BlockConfig(memory_limit=MEMORY),
-            FetchSizes(8 * MIB),
+            FetchSizes(PART),
             make_tier=make_tier if disk_rate else None,
         )
         reader = cache.open(ObjectVersion("b", "k", "etag", SIZE))
@@ -95,10 +96,12 @@ def test_a_disk_that_is_slower_than_the_link_delays_no_reader(
     link_rate: int, latency: float, disk_rate: int
 ) -> None:
     without = read_all(link_rate, latency, None)
+    # bytes in flight grow by a quarter, instead of twofold, beyond half of the memory
+    fills_memory = link_rate * (latency + PART / CONNECTION_RATE) > MEMORY
 
     result = read_all(link_rate, latency, disk_rate)
 
-    assert result.seconds <= 1.03 * without.seconds
+    assert result.seconds <= (1.1 if fills_memory else 1.03) * without.seconds
     assert result.used <= MEMORY
 
 

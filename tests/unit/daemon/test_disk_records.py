@@ -19,14 +19,17 @@ class Disk:
     def __init__(self, before: Callable[[], object] = lambda: None) -> None:
         self.before = before
         self.content: dict[bytes, bytes] = {}
+        self.is_full = False
 
     def get_record(self, key: bytes) -> bytes | None:
         self.before()
         return self.content.get(key)
 
-    def put_records(self, new: Mapping[bytes, bytes]) -> None:
+    def put_records(self, new: Mapping[bytes, bytes]) -> bool:
         self.before()
-        self.content.update(new)
+        if not self.is_full:
+            self.content.update(new)
+        return not self.is_full
 
     def drop_records(self, keys: Iterable[bytes]) -> None:
         self.before()
@@ -41,6 +44,21 @@ def test_records_are_kept_and_dropped_in_order() -> None:
         await records.put({b"a": None, b"c": b"3"})
 
         assert await records.get([b"c", b"a", b"b"]) == [b"3", None, b"2"]
+
+    trio.run(main)
+
+
+def test_records_without_room_are_not_kept_and_those_that_are_dropped_need_none() -> None:
+    async def main() -> None:
+        disk = Disk()
+        records = DiskRecords(disk, well())
+        assert await records.put({b"a": b"1"})
+        disk.is_full = True
+
+        assert not await records.put({b"b": b"2"})
+        assert await records.put({b"a": None})
+
+        assert disk.content == {}
 
     trio.run(main)
 

@@ -198,6 +198,7 @@ def test_damage_to_an_open_directory_is_found_when_it_is_read(folder: Path, seed
         *(("segments", "accessed", value) for value in ("text", b"blob", 2**62)),
         *(("totals", "segments", value) for value in ("text", b"blob", -1)),
         *(("counters", "value", value) for value in ("text", b"blob", -1)),
+        *(("sqlite_sequence", "seq", value) for value in ("text", -5, 2**45)),
     ],
 )
 def test_a_value_that_is_none_of_the_index_costs_what_is_cached_at_most(
@@ -216,4 +217,41 @@ def test_a_value_that_is_none_of_the_index_costs_what_is_cached_at_most(
     assert keep(cache, NAMES[0])
     assert is_whole(cache, NAMES[0])
     cache.usage()
+    cache.close()
+
+
+@pytest.mark.parametrize("change", [-(1 << 60), 1 << 60])
+def test_an_index_with_impossible_ids_of_objects_begins_anew(folder: Path, change: int) -> None:
+    connection = open_index(folder)
+    connection.execute("UPDATE objects SET id = id + ?", (change,))
+    connection.close()
+
+    cache = DiskCache(folder, LIMITS)
+    check(cache)
+    cache.close()
+
+
+def test_an_index_whose_damage_sqlite_cannot_tell_in_words_begins_anew(folder: Path) -> None:
+    connection = open_index(folder)
+    connection.execute("PRAGMA writable_schema = ON")
+    connection.execute("UPDATE sqlite_master SET name = CAST(X'AC' AS TEXT), sql = 'CREATE'")
+    connection.close()
+
+    cache = DiskCache(folder, LIMITS)
+    check(cache)
+    cache.close()
+
+
+def test_an_index_whose_damage_a_list_of_objects_finds_begins_anew(folder: Path) -> None:
+    connection = open_index(folder)
+    connection.execute("UPDATE objects SET size = 'text'")
+    connection.close()
+    cache = DiskCache(folder, LIMITS)
+
+    with pytest.raises(sqlite3.Error, match="begins anew"):
+        list(cache.objects())
+
+    assert list(cache.objects()) == []
+    assert keep(cache, NAMES[0])
+    assert is_whole(cache, NAMES[0])
     cache.close()

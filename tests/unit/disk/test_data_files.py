@@ -201,3 +201,11 @@ def test_joined_writes_have_each_byte_in_its_place(files: DataFiles) -> None:
         into = memoryview(bytearray(len(content)))
         assert files.read(location, position, into) == len(content)
         assert into == content
+
+
+def test_a_write_of_nothing_is_a_failure(files: DataFiles, monkeypatch: pytest.MonkeyPatch) -> None:
+    replies = iter((10, 0))
+    monkeypatch.setattr(os, "pwritev", lambda *_: next(replies))
+
+    with pytest.raises(OSError, match="nothing was written"):
+        files.write_all([(Location(1, 0, 0), 0, memoryview(bytes(100)))])

@@ -547,6 +547,43 @@ def test_the_oldest_records_go_first(tmp_path: Path) -> None:
     cache.close()
 
 
+def test_what_a_mount_looks_at_takes_no_count_of_all_objects(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(16 * MIB))
+    for number in range(3):
+        keep(cache, object_name(number))
+    statements: list[str] = []
+    cache._current.generation.index.reader().set_trace_callback(statements.append)
+
+    assert cache.usage().objects is None
+
+    assert not [each for each in statements if "objects" in each]
+    assert cache.usage(counts_objects=True).objects == 3
+    cache.close()
+
+
+def test_new_records_stay_when_few_old_ones_make_room(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(16 * MIB))
+    for number in range(20):
+        cache.put_records({b"%020d" % number: bytes(100_000)})
+
+    assert cache.put_records({b"k" * 20: b"time", b"p" * 20: bytes(200_000)})
+
+    assert cache.get_record(b"k" * 20) == b"time"
+    kept = [cache.get_record(b"%020d" % number) is not None for number in range(20)]
+    assert kept == [False] * 2 + [True] * 18
+    cache.close()
+
+
+def test_records_that_have_no_room_are_told_of(tmp_path: Path) -> None:
+    cache = DiskCache(tmp_path, DiskLimits(16 * MIB, free_space=1 << 60))
+
+    assert not cache.put_records({b"k" * 20: b"v"})
+    assert not cache.put_records({b"l" * 20: bytes(3 * MIB)})
+
+    assert cache.get_record(b"k" * 20) is None
+    cache.close()
+
+
 def test_a_failed_write_leaves_no_room_counted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
