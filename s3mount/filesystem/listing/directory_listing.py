@@ -276,7 +276,9 @@ class DirectoryListing:
         """
         origin = self._origin(number)
         assert origin is not None  # else it would not have been trimmed
-        twin = DirectoryListing(self.bucket, self.prefix, requested_at, self._order, on_page)
+        twin = DirectoryListing(
+            self.bucket, self.prefix, requested_at, self._order, on_page, names=self._names
+        )
         merger = twin._new_merger() if origin.merger is None else origin.merger.copy()
         twin._growth = ListingGrowth.resumed(origin.token, merger, self.requested_at)
         before = (self._hashes_of(each) for each in range(number) if self._origin(each) is origin)
