@@ -142,7 +142,7 @@ class DirectoryHandle:
             raise StoreError(
                 "the directory is too large to be kept, and was read at too many offsets"
             )
-        self._tree.cache.directories.acquire(scan.listing)
+        self._tree.cache.directories.acquire(scan.listing, self.inode)
         self._segments[number] = _Segment(number, scan, resumed_at)
         self._segment_count = number + 1
         if len(self._segments) > SEGMENTS_MAX:

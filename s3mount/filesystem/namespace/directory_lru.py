@@ -133,13 +133,16 @@ class DirectoryLru:
                 self._trim_detached()
                 self._evict(self._room)
 
-    def acquire(self, listing: DirectoryListing) -> None:
-        """Count one reader of *listing*, which is kept until it is released as often."""
+    def acquire(self, listing: DirectoryListing, inode: int = 0) -> None:
+        """Count one reader of *listing*, which is kept until it is released as often.
+
+        *inode* is the number of the directory, if the kernel is given what is read.
+        """
         self._readers[listing] = self._readers.get(listing, 0) + 1
         directory = self.get((listing.bucket, listing.prefix))
         was_unreferenced, listing.is_unreferenced = listing.is_unreferenced, False
         if directory is None or directory.listing is not listing:
-            self._detach(listing, 0 if directory is None else directory.inode)
+            self._detach(listing, inode)  # the directory may have been evicted
         elif was_unreferenced:
             self.update_weight(directory)
 
