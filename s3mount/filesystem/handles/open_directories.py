@@ -71,6 +71,8 @@ class DirectoryHandle:
         directory = self._tree.directory_of(self.inode)
         for policy in self._policies:
             await policy.before_readdir(directory)
+        # which may have been packed, or evicted, while a policy waited
+        directory = self._tree.directory_of(self.inode)
         scan = self._tree.cache.scan_for_reader(directory)
         self.close()
         self._add_segment(scan, 0)
