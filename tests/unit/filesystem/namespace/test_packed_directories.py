@@ -12,7 +12,7 @@ from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import InodeTable
 from s3mount.filesystem.namespace.page_table import PROBES
-from s3mount.s3.model import ObjectStat
+from s3mount.s3.model import ListedObject, ListPage, ObjectStat
 from tests.unit.filesystem.evidence import never_expiring, proven
 
 UNPACKED = 2
@@ -175,6 +175,23 @@ def test_nothing_is_kept_of_a_packed_directory_that_is_dropped_and_has_no_refere
     assert b"d/" not in b"".join(
         item for _, item in cache.inodes._pages.items() if isinstance(item, bytes)
     )
+
+
+def test_a_listing_that_was_requested_page_by_page_is_packed_as_of_the_oldest_request() -> None:
+    cache = Cache()
+    listing = DirectoryListing("bucket", "d/", 1.0, ORDER)
+    listing.add(ListPage([ListedObject("d/a", 1, 0, "e" * 32)], [], None), 1.5)
+    cache.directories.put_scan(("bucket", "d/"), ListingScan(listing, None))
+    cache.push_out()
+    assert cache.is_packed("d/")
+
+    directory = cache.get("d/")
+
+    assert directory is not None
+    assert directory.listing is not None
+    [page] = directory.known_pages()
+    assert (page.name(0), page.requested_at) == (b"a", 1.0)
+    assert (directory.listing.requested_at, directory.listing.newest_requested_at) == (1.0, 1.0)
 
 
 def test_the_pages_of_a_subtree_are_those_that_are_packed_and_those_that_are_not() -> None:
