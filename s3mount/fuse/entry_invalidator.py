@@ -22,6 +22,7 @@ import pyfuse3
 import trio
 
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.time_slice import TimeSlice
 
 NAMES_MAX: Final = 100_000  # a quarter of a second's work
 BATCH: Final = 1000  # names for one call of a thread, since a call costs more than a name
@@ -32,8 +33,9 @@ PAUSE: Final = 1.0  # seconds after a failure
 
 log = logging.getLogger(__name__)
 
-# pages of entries that the kernel has references to, requested up to a time; with their directories
-ReferencedPages = Callable[[float], Iterable[tuple[int, EntryPage]]]
+# pages that the kernel refers to, requested up to a time, with their directories; None for each
+# other page that was looked at
+ReferencedPages = Callable[[float], Iterable[tuple[int, EntryPage] | None]]
 
 
 class EntryInvalidator:
@@ -224,16 +226,19 @@ class EntryInvalidator:
             self.is_busy = False
 
 
-def _batches(pages: Iterable[tuple[int, EntryPage]]) -> Iterator[list[tuple[int, EntryPage]]]:
-    """Batches of *pages*, in order: each ends with the page that reaches BATCH names."""
+def _batches(
+    pages: Iterable[tuple[int, EntryPage] | None],
+) -> Iterator[list[tuple[int, EntryPage]]]:
+    """Batches of *pages*, in order: each ends once it has BATCH names, or a time slice is over."""
     batch: list[tuple[int, EntryPage]] = []
-    names = 0
+    names, current = 0, TimeSlice()
     for page in pages:
-        batch.append(page)
-        names += len(page[1])
-        if names >= BATCH:
+        if page is not None:
+            batch.append(page)
+            names += len(page[1])
+        if names >= BATCH or current.is_over:
             yield batch
-            batch, names = [], 0
+            batch, names, current = [], 0, TimeSlice()
     if batch:
         yield batch
 

@@ -13,10 +13,12 @@ Pure but for abandoning scans in progress. Invariants:
    of what each had when it was weighed last. So statistics walk through nothing.
 5. Of more than UNPACKED_MAX directories, the least recently used are packed if they can be
    (`packed_directories`); any look at one unpacks it. Nothing that is being read is packed.
+6. What is packed may be dropped some time after `clear`. It is not found any more, though counted.
 """
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
@@ -51,8 +53,9 @@ class DirectoryLru:
         self._on_evicted = on_evicted
         self._on_replaced = on_replaced
         self._inodes = InodeTable() if inodes is None else inodes
-        self._inodes.unpack = self._unpack  # when the kernel looks at an entry of it
+        self._inodes.unpack = self._unpack_referenced  # when the kernel looks at an entry of it
         self._packed = self._inodes.packed
+        self._cleared_until = -math.inf  # what was requested up to then, and is packed, is dropped
         # those that are not packed, the least recently used first, with what they weigh; those of
         # them that have been used since they were looked at for packing; how many were
         self._directories: OrderedDict[DirectoryKey, DirectoryState] = OrderedDict()
@@ -82,12 +85,12 @@ class DirectoryLru:
             self._recent[key] = None
             self._recent.move_to_end(key)
             return directory
-        number = self._packed.find(key) if self._packed.count else None
+        number = self._find_packed(key)
         return None if number is None else self._unpack(number)
 
     def has(self, key: DirectoryKey) -> bool:
         """Whether the directory of *key* is kept, without counting a use of it."""
-        return key in self._directories or self._packed.find(key) is not None
+        return key in self._directories or self._find_packed(key) is not None
 
     def replace_scan(self, directory: DirectoryState, scan: ListingScan | None) -> None:
         """Give *directory* another scan, or none; readers of the one that it had go on with it."""
@@ -189,12 +192,24 @@ class DirectoryLru:
         """How many keys and prefixes below the directories no file name can spell."""
         return self._hidden_count
 
-    def clear(self) -> None:
-        """Drop all directories, and the content of those that callers hold."""
+    def clear(self, until: float = math.inf) -> Iterator[None]:
+        """Drop all directories, and the content of those that callers hold.
+
+        The returned iterator drops those that are packed, one a step, as they may be very many: all
+        that were requested up to *until*. They are not found any more, dropped or not.
+        """
         for directory in self.snapshot():
             self.forget(directory)
+        self._cleared_until = until
+        return self._drop_cleared(until)
+
+    def _drop_cleared(self, until: float) -> Iterator[None]:
         for number in self._packed.numbers():
-            self._inodes.drop_packed(number)
+            if self._packed.is_packed(number) and self._packed.requested_at(number) <= until:
+                self._inodes.drop_packed(number)
+            yield
+        if self._cleared_until == until:
+            self._cleared_until = -math.inf
 
     def forget_below(self, prefix: str) -> int:
         """Drop *prefix* and all directories in it; how many names were cached of them."""
@@ -219,7 +234,7 @@ class DirectoryLru:
     def evict(self, key: DirectoryKey) -> None:
         """Drop the directory of *key*, if it is kept, before others that are used less."""
         directory = self._directories.get(key)
-        number = None if directory is not None else self._packed.find(key)
+        number = None if directory is not None else self._find_packed(key)
         if directory is not None:
             self._remove(directory)
             self._give_up(directory)
@@ -266,6 +281,24 @@ class DirectoryLru:
         is_read = directory.listing in self._readers
         if not is_read and self._inodes.pack(directory, self._uses):
             self._remove(directory)
+
+    def _find_packed(self, key: DirectoryKey) -> int | None:
+        """The number of the directory *key*, if it is packed, and not to be dropped."""
+        number = self._packed.find(key) if self._packed.count else None
+        if number is None or not self._is_cleared(number):
+            return number
+        self._inodes.drop_packed(number)
+        return None
+
+    def _is_cleared(self, number: int) -> bool:
+        return self._packed.requested_at(number) <= self._cleared_until
+
+    def _unpack_referenced(self, number: int) -> None:
+        """Unpack a directory, or leave what is packed to the kernel if it is to be dropped."""
+        if self._is_cleared(number):
+            self._inodes.drop_packed(number)
+        else:
+            self._unpack(number)
 
     def _unpack(self, number: int) -> DirectoryState:
         listing, inode = self._packed.take(number)

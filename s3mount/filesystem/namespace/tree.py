@@ -327,13 +327,16 @@ class Tree:
         self.cache.invalidate(prefix, name)
         self._kernel.drop_name(self._inode_of_directory(prefix), name)
 
-    def referenced_pages(self, until: float) -> Iterator[tuple[int, EntryPage]]:
-        """The pages, requested up to *until*, that the kernel refers to, and their directories."""
-        return (
-            (self._inode_of_directory(page.prefix), page)
-            for page in self.inodes.pages()
-            if page.requested_at <= until + CLOCK_LEAD
-        )
+    def referenced_pages(self, until: float) -> Iterator[tuple[int, EntryPage] | None]:
+        """The pages, requested up to *until*, that the kernel refers to, and their directories.
+
+        Yields None for each other page: it takes long to look at many.
+        """
+        for page in self.inodes.search_pages():
+            if page is None or page.requested_at > until + CLOCK_LEAD:
+                yield None
+            else:
+                yield self._inode_of_directory(page.prefix), page
 
     def _inode_of_directory(self, prefix: str) -> int:
         return ROOT if prefix == self.root else self.parent_inode(f"{prefix}_/")

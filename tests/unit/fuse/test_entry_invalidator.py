@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.namespace import time_slice
 from s3mount.fuse import entry_invalidator
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 
@@ -24,12 +25,12 @@ def page(prefix: str, *names: bytes) -> EntryPage:
 class Kernel:
     """Its references, and what it dropped; the first *failures* calls of a thread fail."""
 
-    referenced: list[tuple[int, EntryPage]] = field(default_factory=list)
+    referenced: list[tuple[int, EntryPage] | None] = field(default_factory=list)
     dropped: list[tuple[int, bytes]] = field(default_factory=list)
     failures: int = 0
     threads: int = 0
 
-    def referenced_pages(self, _: float) -> list[tuple[int, EntryPage]]:
+    def referenced_pages(self, _: float) -> list[tuple[int, EntryPage] | None]:
         return self.referenced
 
     def invalidate(self, parent: int, name: bytes) -> None:
@@ -194,7 +195,29 @@ async def test_other_tasks_run_while_pages_that_are_not_dropped_are_skipped(
     assert turns_of_others >= 10
 
 
-async def test_small_pages_are_dropped_in_batches(kernel: Kernel) -> None:
+async def test_other_tasks_run_while_pages_without_references_are_looked_at(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
+    kernel.referenced = [*[None] * 100, (8, page("e/", b"x"))]
+    invalidator = EntryInvalidator(lambda: 0.0)
+    invalidator.drop_all()
+    turns_of_others = 0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        while not kernel.dropped or invalidator.is_busy:
+            await trio.lowlevel.checkpoint()
+            turns_of_others += not kernel.threads
+        nursery.cancel_scope.cancel()
+
+    assert turns_of_others >= 200  # there are two rounds
+
+
+async def test_small_pages_are_dropped_in_batches(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_slice, "SLICE", 1e9)
     invalidator = EntryInvalidator(lambda: 0.0)
     for inode in range(2, 2502):
         invalidator.drop(inode, page(f"{inode}/", b"a"))
