@@ -50,6 +50,7 @@ class EntryInvalidator:
         # and directories (or all of them) of which every dentry given until *_until* is dropped.
         self._pages: deque[tuple[int, EntryPage]] = deque()
         self._name_count = 0
+        self._searches: deque[Iterator[list[tuple[int, EntryPage]]]] = deque()  # batches to come
         self._singles: deque[tuple[int, bytes]] = deque()
         self._directories: set[int] = set()
         self._is_all = False
@@ -69,6 +70,11 @@ class EntryInvalidator:
         if self._name_count > NAMES_MAX and len(self._pages) > 1:
             self._directories.update(parent for parent, _ in self._pages)
             self._clear_pages()
+        self._has_work.set()
+
+    def drop_each(self, pages: Iterable[tuple[int, EntryPage] | None]) -> None:
+        """`drop` of each of *pages*, which are looked at soon, and not queued."""
+        self._searches.append(_batches(pages))
         self._has_work.set()
 
     def drop_name(self, parent: int, name: bytes) -> None:
@@ -142,6 +148,8 @@ class EntryInvalidator:
                 await self._drop_singles()
             elif self._pages:
                 await self._drop_pages()
+            elif self._searches:
+                await self._drop_found()
             elif self._directories or self._is_all:
                 await self._drop_directories(referenced)
             else:
@@ -160,6 +168,19 @@ class EntryInvalidator:
             self._name_count -= len(entries)
         try:
             await self._send(_names(pages))
+        except Exception:  # raised again, with the names back in the queue
+            for parent, entries in pages:
+                self.drop(parent, entries)
+            raise
+
+    async def _drop_found(self) -> None:
+        """Drop one batch of what the first search finds."""
+        pages = next(self._searches[0], None)
+        if pages is None:
+            self._searches.popleft()
+            return
+        try:
+            await self._send_or_yield(pages)
         except Exception:  # raised again, with the names back in the queue
             for parent, entries in pages:
                 self.drop(parent, entries)

@@ -44,6 +44,7 @@ class Machine:
         self._read: list[DirectoryListing] = []
         self._states: list[DirectoryState] = []  # that a task holds, while others run
         self._now = self._cleared_at = 0.0
+        self._forgotten: dict[str, float] = {}  # subtrees, and when
         self._cleared: list[Iterator[None]] = []  # which drop what was cleared
         self.operations: tuple[Callable[[], None], ...] = (
             self.put,
@@ -75,7 +76,10 @@ class Machine:
     def hold(self) -> None:
         directory = self.directories.get((BUCKET, self._prefix()))
         if directory is not None and directory.listing is not None:
-            assert directory.listing.requested_at > self._cleared_at
+            requested_at = directory.listing.requested_at
+            assert requested_at > self._cleared_at
+            for prefix, until in self._forgotten.items():
+                assert requested_at > until or not directory.prefix.startswith(prefix)
         self._states += [] if directory is None else [directory]
 
     def refer(self) -> None:
@@ -117,7 +121,9 @@ class Machine:
         self.directories.evict((BUCKET, self._prefix()))
 
     def forget_below(self) -> None:
-        self.directories.forget_below(self._prefix() or "a/")
+        prefix, until = self._prefix() or "a/", self._tick()
+        self._forgotten[prefix] = until
+        self._cleared.append(self.directories.forget_below(prefix, until).dropping)
 
     def clear(self) -> None:
         if self._random.random() < 0.3:

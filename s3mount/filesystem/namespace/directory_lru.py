@@ -13,13 +13,14 @@ Pure but for abandoning scans in progress. Invariants:
    of what each had when it was weighed last. So statistics walk through nothing.
 5. Of more than UNPACKED_MAX directories, the least recently used are packed if they can be
    (`packed_directories`); any look at one unpacks it. Nothing that is being read is packed.
-6. What is packed may be dropped some time after `clear`. It is not found any more, though counted.
+6. What is packed may be dropped some time after `clear` or `forget_below`. It is not found any
+   more, though counted.
 """
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
@@ -30,6 +31,13 @@ from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidatio
 
 UNPACKED_MAX = 4096  # directories: 8 MB, if they have few entries
 PAGES_KEPT = 8  # of a listing larger than the limit: enough for readers a little apart
+
+
+class Forgotten(NamedTuple):
+    """Number of names that were cached of directories, and the iterator that drops packed ones."""
+
+    name_count: int
+    dropping: Iterator[None]
 
 
 class DirectoryLru:
@@ -55,7 +63,8 @@ class DirectoryLru:
         self._inodes = InodeTable() if inodes is None else inodes
         self._inodes.unpack = self._unpack_referenced  # when the kernel looks at an entry of it
         self._packed = self._inodes.packed
-        self._cleared_until = -math.inf  # what was requested up to then, and is packed, is dropped
+        # by prefix: what was requested up to a time, and is packed, is being dropped in it
+        self._dropping: dict[str, float] = {}
         # those that are not packed, the least recently used first, with what they weigh; those of
         # them that have been used since they were looked at for packing; how many were
         self._directories: OrderedDict[DirectoryKey, DirectoryState] = OrderedDict()
@@ -200,27 +209,29 @@ class DirectoryLru:
         """
         for directory in self.snapshot():
             self.forget(directory)
-        self._cleared_until = until
-        return self._drop_cleared(until)
+        return self._drop_packed(self._packed.candidates(), "", until)
 
-    def _drop_cleared(self, until: float) -> Iterator[None]:
-        for number in self._packed.numbers():
-            if self._packed.is_packed(number) and self._packed.requested_at(number) <= until:
-                self._inodes.drop_packed(number)
-            yield
-        if self._cleared_until == until:
-            self._cleared_until = -math.inf
-
-    def forget_below(self, prefix: str) -> int:
-        """Drop *prefix* and all directories in it; how many names were cached of them."""
+    def forget_below(self, prefix: str, until: float = math.inf) -> Forgotten:
+        """`clear` of the directory *prefix* and all in it."""
         below = [each for each in self.snapshot() if each.prefix.startswith(prefix)]
         count = sum(directory.entry_count for directory in below)
         for directory in below:
             self.forget(directory)
-        for number in self._packed.numbers_below(prefix):
-            count += self._packed.entry_count_of(number)
-            self._inodes.drop_packed(number)
-        return count
+        numbers = self._packed.numbers_below(prefix)
+        count += sum(map(self._packed.entry_count_of, numbers))
+        return Forgotten(count, self._drop_packed(numbers, prefix, until))
+
+    def _drop_packed(self, numbers: Iterable[int], prefix: str, until: float) -> Iterator[None]:
+        self._dropping[prefix] = until
+        return self._drop_each(numbers, prefix, until)
+
+    def _drop_each(self, numbers: Iterable[int], prefix: str, until: float) -> Iterator[None]:
+        for number in numbers:
+            if self._packed.is_packed(number) and self._is_dropped(number):
+                self._inodes.drop_packed(number)
+            yield
+        if self._dropping.get(prefix) == until:
+            del self._dropping[prefix]
 
     def forget(self, directory: DirectoryState) -> None:
         """Drop *directory*, and its content for those that hold it."""
@@ -285,17 +296,21 @@ class DirectoryLru:
     def _find_packed(self, key: DirectoryKey) -> int | None:
         """The number of the directory *key*, if it is packed, and not to be dropped."""
         number = self._packed.find(key) if self._packed.count else None
-        if number is None or not self._is_cleared(number):
+        if number is None or not self._is_dropped(number):
             return number
         self._inodes.drop_packed(number)
         return None
 
-    def _is_cleared(self, number: int) -> bool:
-        return self._packed.requested_at(number) <= self._cleared_until
+    def _is_dropped(self, number: int) -> bool:
+        """Whether a packed directory is to be dropped."""
+        return any(
+            self._packed.is_below(number, prefix) and self._packed.requested_at(number) <= until
+            for prefix, until in self._dropping.items()
+        )
 
     def _unpack_referenced(self, number: int) -> None:
         """Unpack a directory, or leave what is packed to the kernel if it is to be dropped."""
-        if self._is_cleared(number):
+        if self._is_dropped(number):
             self._inodes.drop_packed(number)
         else:
             self._unpack(number)

@@ -232,7 +232,9 @@ class MetadataCache:
         self.invalidations.add_subtree((self.bucket, prefix), now)
         if self.recorder is not None:
             self.recorder.forget_subtree((self.bucket, prefix), now)
-        return self.directories.forget_below(prefix)
+        count, dropping = self.directories.forget_below(prefix, now)
+        self._nursery.start_soon(run_in_slices, dropping)
+        return count
 
     def _start_scan(self, directory: DirectoryState, requested_at: float) -> ListingScan:
         former = directory.listing

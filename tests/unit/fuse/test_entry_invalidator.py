@@ -1,6 +1,7 @@
 """The kernel drops every dentry that it is to drop, whatever fails, in bounded memory."""
 
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import pyfuse3
@@ -212,6 +213,38 @@ async def test_other_tasks_run_while_pages_without_references_are_looked_at(
         nursery.cancel_scope.cancel()
 
     assert turns_of_others >= 200  # there are two rounds
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_all_that_a_search_finds_is_dropped_in_slices(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str], failures: int
+) -> None:
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
+    if failures:
+        expected_warnings.append("names were not dropped from the kernel")
+    kernel.failures = failures
+    invalidator = EntryInvalidator(lambda: 0.0)
+    looked_at: list[int] = []
+
+    def search() -> Iterator[tuple[int, EntryPage] | None]:
+        for number in range(50):
+            looked_at.append(number)
+            yield None
+        yield from ((8, page("e/", b"x")), None, (9, page("f/", b"y", b"z")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        invalidator.drop_each(search())
+        before = 0
+        while len(looked_at) < 50:
+            assert len(looked_at) <= before + 2  # one a turn
+            before = len(looked_at)
+            await trio.lowlevel.checkpoint()
+        assert await invalidator.wait_dropped(60)
+        nursery.cancel_scope.cancel()
+
+    assert sorted(kernel.dropped) == [(8, b"x"), (9, b"y"), (9, b"z")]
 
 
 async def test_small_pages_are_dropped_in_batches(

@@ -171,7 +171,7 @@ def test_nothing_is_kept_of_a_packed_directory_that_is_dropped_and_has_no_refere
         case "evict":
             cache.directories.evict(("bucket", "d/"))
         case "forget_below":
-            cache.directories.forget_below("d/")
+            run_to_end(cache.directories.forget_below("d/").dropping)
         case _:
             run_to_end(cache.directories.clear())
 
@@ -289,7 +289,13 @@ def test_a_subtree_is_dropped_with_what_is_packed_in_it() -> None:
     cache.put("f/")
     cache.push_out()
 
-    assert cache.directories.forget_below("d/") == 4
+    forgotten = cache.directories.forget_below("d/")
+
+    assert forgotten.name_count == 4
+    for _ in range(3):
+        assert [_has(cache, prefix) for prefix in ("d/", "d/e/", "f/")] == [False, False, True]
+        next(forgotten.dropping, None)
+    assert cache.directories.directory_count == 1 + UNPACKED
     assert [_has(cache, prefix) for prefix in ("d/", "d/e/", "f/")] == [False, False, True]
 
 
