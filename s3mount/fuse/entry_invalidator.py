@@ -22,6 +22,7 @@ import pyfuse3
 import trio
 
 from s3mount.filesystem.listing.entry_page import EntryPage
+from s3mount.filesystem.namespace.time_slice import TimeSlice
 
 NAMES_MAX: Final = 100_000  # a quarter of a second's work
 BATCH: Final = 1000  # names for one call of a thread, since a call costs more than a name
@@ -32,8 +33,9 @@ PAUSE: Final = 1.0  # seconds after a failure
 
 log = logging.getLogger(__name__)
 
-# pages of entries that the kernel has references to, requested up to a time; with their directories
-ReferencedPages = Callable[[float], Iterable[tuple[int, EntryPage]]]
+# pages that the kernel refers to, requested up to a time, with their directories; None for each
+# other page that was looked at
+ReferencedPages = Callable[[float], Iterable[tuple[int, EntryPage] | None]]
 
 
 class EntryInvalidator:
@@ -48,6 +50,7 @@ class EntryInvalidator:
         # and directories (or all of them) of which every dentry given until *_until* is dropped.
         self._pages: deque[tuple[int, EntryPage]] = deque()
         self._name_count = 0
+        self._searches: deque[Iterator[list[tuple[int, EntryPage]]]] = deque()  # batches to come
         self._singles: deque[tuple[int, bytes]] = deque()
         self._directories: set[int] = set()
         self._is_all = False
@@ -67,6 +70,11 @@ class EntryInvalidator:
         if self._name_count > NAMES_MAX and len(self._pages) > 1:
             self._directories.update(parent for parent, _ in self._pages)
             self._clear_pages()
+        self._has_work.set()
+
+    def drop_each(self, pages: Iterable[tuple[int, EntryPage] | None]) -> None:
+        """`drop` of each of *pages*, which are looked at soon, and not queued."""
+        self._searches.append(_batches(pages))
         self._has_work.set()
 
     def drop_name(self, parent: int, name: bytes) -> None:
@@ -140,6 +148,8 @@ class EntryInvalidator:
                 await self._drop_singles()
             elif self._pages:
                 await self._drop_pages()
+            elif self._searches:
+                await self._drop_found()
             elif self._directories or self._is_all:
                 await self._drop_directories(referenced)
             else:
@@ -158,6 +168,19 @@ class EntryInvalidator:
             self._name_count -= len(entries)
         try:
             await self._send(_names(pages))
+        except Exception:  # raised again, with the names back in the queue
+            for parent, entries in pages:
+                self.drop(parent, entries)
+            raise
+
+    async def _drop_found(self) -> None:
+        """Drop one batch of what the first search finds."""
+        pages = next(self._searches[0], None)
+        if pages is None:
+            self._searches.popleft()
+            return
+        try:
+            await self._send_or_yield(pages)
         except Exception:  # raised again, with the names back in the queue
             for parent, entries in pages:
                 self.drop(parent, entries)
@@ -224,16 +247,19 @@ class EntryInvalidator:
             self.is_busy = False
 
 
-def _batches(pages: Iterable[tuple[int, EntryPage]]) -> Iterator[list[tuple[int, EntryPage]]]:
-    """Batches of *pages*, in order: each ends with the page that reaches BATCH names."""
+def _batches(
+    pages: Iterable[tuple[int, EntryPage] | None],
+) -> Iterator[list[tuple[int, EntryPage]]]:
+    """Batches of *pages*, in order: each ends once it has BATCH names, or a time slice is over."""
     batch: list[tuple[int, EntryPage]] = []
-    names = 0
+    names, current = 0, TimeSlice()
     for page in pages:
-        batch.append(page)
-        names += len(page[1])
-        if names >= BATCH:
+        if page is not None:
+            batch.append(page)
+            names += len(page[1])
+        if names >= BATCH or current.is_over:
             yield batch
-            batch, names = [], 0
+            batch, names, current = [], 0, TimeSlice()
     if batch:
         yield batch
 

@@ -6,7 +6,8 @@ A result may show any state of the bucket between the oldest moment allowed and 
 - The oldest moment is one lifetime before the call, but not before the last SIGHUP, nor before the
   last refresh of the path or of one above, and not before a read found the version replaced.
 - The kernel may keep an entry only until it is one lifetime old, and none from before a refresh.
-- An inode number stands for the entry that it was returned for, and opens that version.
+- An inode number stands for the entry that it was returned for, and opens that version. What is
+  looked up by its number, as for NFS, is that entry or unknown.
 - A failure comes only from a store that failed, and is never an absence; other exceptions are bugs.
 - Forgetting all references leaves no inode.
 """
@@ -20,13 +21,21 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import pytest
 import trio
 import trio.testing
 
 from s3mount.config import StoreConfig, TreeConfig
-from s3mount.errors import NotFound, ReplacedBeforeOpen, S3MountError, StaleVersion
+from s3mount.errors import (
+    NotFound,
+    ReplacedBeforeOpen,
+    S3MountError,
+    StaleVersion,
+    UnknownHandle,
+)
 from s3mount.filesystem.facade import FileSystem
 from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
+from s3mount.filesystem.namespace import directory_lru
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.filesystem.persistence.record_store import MemoryRecords, RecordStore
 from tests.property.filesystem_factory import ORDERED_PAGE, make_filesystem
@@ -84,7 +93,8 @@ class _Errors(logging.Handler):
 def outcome_of(program: Program) -> Deviation | None:
     """Run *program*, and return its first deviation, or None."""
     trio._core._run._r.seed(program.seed)  # tasks are scheduled in the same order in each run
-    with _logged_errors() as errors:
+    with _logged_errors() as errors, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directory_lru, "UNPACKED_MAX", program.unpacked)
         try:
             trio.run(_run, program, clock=trio.testing.MockClock(autojump_threshold=0))
         except BaseException as exc:  # noqa: BLE001  # whatever it is, it is what the program found
@@ -374,6 +384,8 @@ class Agent:
                 await trio.sleep(step.pause)
             case "forget":
                 self._forget()
+            case "number":
+                await self._look_up_numbers(step.path)
             case "attributes":
                 self._check_attributes()
             case _:
@@ -435,6 +447,39 @@ class Agent:
             f"lookup of {key!r} since {since:.6f} returns {shown}, may return {allowed}",
         )
         return None if shown is None else inode
+
+    async def _look_up_numbers(self, path: str) -> None:
+        """Look up each number that *path* has had, as NFS does: it is that entry, or unknown."""
+        simulation, key = self._simulation, self._simulation.program.root + path
+        numbers = [inode for inode, entry in simulation.entries.items() if entry.key == key]
+        lifetime = max(simulation.program.ttl, simulation.program.serve_stale)
+        for inode in numbers:
+            since = simulation.oldest(
+                simulation.clock(), lifetime=lifetime + simulation.program.grace, key=key
+            )
+            try:
+                found, size, *_ = await simulation.filesystem.numbers.lookup(inode)
+            except UnknownHandle:
+                continue
+            except S3MountError as exc:
+                simulation.check(
+                    simulation.may_fail_to_look_up(), "failure", f"lookup of {inode}: {exc!r}"
+                )
+                continue
+            entry = simulation.entries[inode]
+            simulation.check(found == inode, "number", f"{inode} is found as {found}")
+            self._hold(found, entry._replace(size=DIRECTORY if size < 0 else size))
+            sizes = sizes_of(
+                simulation.states(since),
+                entry.prefix,
+                entry.name,
+                is_list_denied=simulation.is_list_denied,
+            )
+            simulation.check(
+                entry.size in sizes,
+                "number",
+                f"{entry} is found by its number, though since {since:.6f} it may be {sizes}",
+            )
 
     def _check_attributes(self) -> None:
         for inode in self._references:

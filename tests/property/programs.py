@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from s3mount.config import Prefetch
+from s3mount.filesystem.namespace.directory_lru import UNPACKED_MAX
 from tests.property.history_store import Behaviour
 
 Item = TypeVar("Item")
@@ -68,6 +69,7 @@ class Program:
     is_huge: bool = False  # `h/` holds HUGE more names
     mounts: int = 1  # one after another; more than one keep metadata for the next
     serve_stale: float = 0.0  # with several mounts
+    unpacked: int = UNPACKED_MAX  # directories that are never packed
 
     def __str__(self) -> str:
         plain = Behaviour()
@@ -80,7 +82,8 @@ class Program:
         lines = [
             f"seed {self.seed}: limit {self.limit}, {lifetimes}",
             f"mounted {self.root!r}, {'proven ' if self.is_proven else ''}store {odd}"
-            + (", h/ is huge" if self.is_huge else ""),
+            + (", h/ is huge" if self.is_huge else "")
+            + (f", {self.unpacked} unpacked" if self.unpacked != UNPACKED_MAX else ""),
             f"keys {list(self.keys)}",
         ]
         for number, steps in enumerate(self.agents):
@@ -118,6 +121,7 @@ def _any_program(rnd: random.Random, seed: int) -> Program:
         grace=rnd.choice((0.0, 0.0, 0.0, 3.0)),
         root=rnd.choice(("", "", "", "", "a/", "b/a/")),
         is_proven=behaviour.is_ordered and rnd.random() < 0.7,
+        unpacked=rnd.choice((UNPACKED_MAX, 1, 2, 3)),
     )
 
 
@@ -268,7 +272,7 @@ def smaller(program: Program) -> Iterator[Program]:
     for keys in _without_some(program.keys):
         yield replace(program, keys=tuple(keys))
     plain, behaviour = Program(0, Behaviour(), (), ()), program.behaviour
-    for name in ("is_proven", "root", "limit", "ttl", "negative_ttl", "grace"):
+    for name in ("is_proven", "root", "limit", "ttl", "negative_ttl", "grace", "unpacked"):
         if getattr(program, name) != getattr(plain, name):
             yield replace(program, **{name: getattr(plain, name)})
     for name, value in vars(Behaviour()).items():
@@ -386,6 +390,7 @@ def _reader_step(rnd: random.Random, paths: list[str], directories: list[str]) -
         "hup": Step("hup" if rnd.random() < 0.4 else "attributes"),
         "refresh": Step("refresh", path),
         "forget": Step("forget"),
+        "number": Step("number", path),
     }
     return steps[
         rnd.choice(("look", "look", "look", "list", "list", "list", "walk", "open", "open", *steps))

@@ -268,6 +268,29 @@ def test_a_small_metadata_limit_shows_the_same_tree(store: MemoryStore, limit: i
     run(main)
 
 
+@given(page_size=st.integers(1, 3), limit=st.sampled_from([3_000, 20_000]), start=st.integers(1, 8))
+def test_a_reader_whose_page_was_trimmed_goes_on_with_every_name(
+    page_size: int, limit: int, start: int
+) -> None:
+    """The other reader of the same listing has gone through all of it meanwhile."""
+    store = MemoryStore(
+        {f"{number:02}": b"" for number in range(50)} | {".": b"", "..": b"", "\0": b""},
+        page_size=page_size,
+    )
+
+    async def main() -> None:
+        async with escaping(store, is_proven=True, metadata_limit=limit) as kernel:
+            behind, ahead = kernel.opendir(ROOT), kernel.opendir(ROOT)
+            shown = await kernel.read_places(behind, 0, start)
+            await kernel.read_entries(ahead)
+            shown += await kernel.read_places(behind, shown[-1][2])
+            assert sorted(name for name, *_ in shown) == sorted(tree_of(store.bodies, ""))
+            for handle in (behind, ahead):
+                kernel.filesystem.directories.release(handle)
+
+    run(main)
+
+
 async def _body(kernel: Kernel, path: bytes) -> bytes:
     seen = await kernel.resolve(path)
     assert seen is not None

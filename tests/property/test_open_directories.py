@@ -2,13 +2,18 @@
 
 import random
 
+import pytest
 import trio
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from s3mount.filesystem.handles.open_directories import DOTS, DirectoryHandle
+from s3mount.filesystem.namespace import directory_lru
+from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.prefetch.policy import PrefetchPolicy
 from tests.fakes.key_order import Order, in_byte_order, in_component_order, in_no_order
-from tests.fakes.memory_store import MemoryStore, Request, hook
+from tests.fakes.memory_store import BUCKET, MemoryStore, Request, hook
 from tests.property.kernel import Clock, Kernel, kernel_on, truth, walk
 from tests.property.running import run
 from tests.property.strategies import bodies, page_sizes
@@ -172,6 +177,67 @@ def test_a_page_of_any_size_is_returned_completely(size: int, page: int) -> None
             return len(names)
 
     assert [run(lambda limit=limit: main(limit)) for limit in (1, 1 << 30)] == [size, size]  # type: ignore[misc]
+
+
+def test_what_a_reader_has_passed_is_given_back_though_its_directory_was_evicted() -> None:
+    store = MemoryStore({f"d/{number:03}": b"" for number in range(100)}, page_size=1)
+
+    async def main() -> None:
+        async with kernel_on(store, Clock(), is_proven=True, metadata_limit=10_000) as kernel:
+            directories, given_back = kernel.filesystem.tree.cache.directories, set[int]()
+            directories._on_evicted = lambda inode, _: given_back.add(inode)
+            seen = await kernel.lookup(ROOT, b"d")
+            assert seen is not None
+            behind, ahead = kernel.opendir(seen.inode), kernel.opendir(seen.inode)
+            shown = await kernel.read_places(behind, 0, 1)
+            await kernel.read_entries(ahead)
+            directories.evict((BUCKET, "d/"))
+            rest = await kernel.read_entries(behind, shown[-1][2])  # by a listing that resumes
+            for handle in (behind, ahead):
+                kernel.filesystem.directories.release(handle)
+            assert len(rest) == len(store.bodies) - 1
+            assert given_back == {seen.inode, ROOT}  # whose listing was evicted, too
+
+    run(main)
+
+
+class _UserOfOthers(PrefetchPolicy):
+    """Policy that waits while others use so many directories that unused ones are packed."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._cache = kernel.filesystem.tree.cache
+
+    async def before_readdir(self, directory: DirectoryState) -> None:  # noqa: ARG002
+        await trio.lowlevel.checkpoint()
+        for number in range(2):
+            self._cache.directory(f"other-{number}/")
+
+
+def test_a_directory_that_is_packed_while_its_reader_waits_is_read_from_the_cache(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(directory_lru, "UNPACKED_MAX", 1)
+    store = MemoryStore({"d/a": b"", "d/b": b""})
+
+    async def main() -> None:
+        async with kernel_on(store, Clock()) as kernel:
+            tree, given_back = kernel.filesystem.tree, list[int]()
+            tree.cache.directories._on_evicted = lambda inode, _: given_back.append(inode)
+            seen = await kernel.lookup(ROOT, b"d")
+            assert seen is not None
+            expected = await kernel.readdir(seen.inode)
+            handle = DirectoryHandle(seen.inode, ROOT, tree, [_UserOfOthers(kernel)])
+            await handle.rewind()
+            directory = tree.cache.find_directory("d/")
+            found = await handle.read(DOTS)
+            handle.close()
+            assert found is not None
+            assert directory is not None
+            assert [found.page] == list(directory.known_pages())
+            assert len(expected) == len(found.page)
+            assert given_back == []
+
+    run(main)
 
 
 class _Reader:

@@ -5,7 +5,7 @@ one, every inode is the entry that the kernel was given, and every total is a su
 """
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 from hypothesis import given
@@ -43,7 +43,9 @@ class Machine:
         self._counts: dict[int, int] = {}
         self._read: list[DirectoryListing] = []
         self._states: list[DirectoryState] = []  # that a task holds, while others run
-        self._now = 0.0
+        self._now = self._cleared_at = 0.0
+        self._forgotten: dict[str, float] = {}  # subtrees, and when
+        self._cleared: list[Iterator[None]] = []  # which drop what was cleared
         self.operations: tuple[Callable[[], None], ...] = (
             self.put,
             self.put,
@@ -59,6 +61,8 @@ class Machine:
             self.put_dentry,
             self.evict,
             self.forget_below,
+            self.clear,
+            self.drop_cleared,
         )
 
     def put(self) -> None:
@@ -71,6 +75,11 @@ class Machine:
 
     def hold(self) -> None:
         directory = self.directories.get((BUCKET, self._prefix()))
+        if directory is not None and directory.listing is not None:
+            requested_at = directory.listing.requested_at
+            assert requested_at > self._cleared_at
+            for prefix, until in self._forgotten.items():
+                assert requested_at > until or not directory.prefix.startswith(prefix)
         self._states += [] if directory is None else [directory]
 
     def refer(self) -> None:
@@ -112,7 +121,21 @@ class Machine:
         self.directories.evict((BUCKET, self._prefix()))
 
     def forget_below(self) -> None:
-        self.directories.forget_below(self._prefix() or "a/")
+        prefix, until = self._prefix() or "a/", self._tick()
+        self._forgotten[prefix] = until
+        self._cleared.append(self.directories.forget_below(prefix, until).dropping)
+
+    def clear(self) -> None:
+        if self._random.random() < 0.3:
+            self._cleared_at = self._tick()
+            self._cleared.append(self.directories.clear(self._cleared_at))
+
+    def drop_cleared(self) -> None:
+        """Drop some directories that were cleared before."""
+        if self._cleared:
+            steps = self._random.choice(self._cleared)
+            for _ in range(self._random.randint(1, 4)):
+                next(steps, None)
 
     def end(self) -> None:
         """Give all references back, end all reads and drop all directories."""
@@ -120,7 +143,8 @@ class Machine:
             self._forget(inode, self._counts[inode])
         while self._read:
             self.release()
-        self.directories.clear()
+        for steps in (*self._cleared, self.directories.clear()):
+            assert not any(steps)
 
     def check(self) -> None:
         """Check that totals are sums, and that no directory is packed twice, or packed and not."""

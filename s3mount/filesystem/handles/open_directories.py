@@ -71,6 +71,8 @@ class DirectoryHandle:
         directory = self._tree.directory_of(self.inode)
         for policy in self._policies:
             await policy.before_readdir(directory)
+        # which may have been packed, or evicted, while a policy waited
+        directory = self._tree.directory_of(self.inode)
         scan = self._tree.cache.scan_for_reader(directory)
         self.close()
         self._add_segment(scan, 0)
@@ -142,7 +144,7 @@ class DirectoryHandle:
             raise StoreError(
                 "the directory is too large to be kept, and was read at too many offsets"
             )
-        self._tree.cache.directories.acquire(scan.listing)
+        self._tree.cache.directories.acquire(scan.listing, self.inode)
         self._segments[number] = _Segment(number, scan, resumed_at)
         self._segment_count = number + 1
         if len(self._segments) > SEGMENTS_MAX:

@@ -173,16 +173,19 @@ class DirectoryListing:
         return ListingSource(self.bucket, self._order, self._names, self.prefetched_by)
 
     def state(self) -> ListingState | None:
-        """What it has beside its source and its page; None if that is more, or may change."""
+        """What it has beside its source and its page; None if that is more, or may change.
+
+        It is of one time, the oldest: a page is requested some time after its listing has begun.
+        """
         is_small = self.is_complete and len(self.pages) < 2 and not self.is_trimmed
         is_plain = not (self._shown_before or self.hidden_count or self._origins)
         times = {page.requested_at for page in self.pages if page is not None}
         times |= {self.requested_at, self.newest_requested_at}
-        if not is_small or not is_plain or len(times) > 1:
+        if not is_small or not is_plain:
             return None
         return ListingState(
             self.prefix,
-            self.requested_at,
+            min(times),
             self._subtree_breaks,
             self.is_derived,
             self.is_partial,
@@ -276,7 +279,9 @@ class DirectoryListing:
         """
         origin = self._origin(number)
         assert origin is not None  # else it would not have been trimmed
-        twin = DirectoryListing(self.bucket, self.prefix, requested_at, self._order, on_page)
+        twin = DirectoryListing(
+            self.bucket, self.prefix, requested_at, self._order, on_page, names=self._names
+        )
         merger = twin._new_merger() if origin.merger is None else origin.merger.copy()
         twin._growth = ListingGrowth.resumed(origin.token, merger, self.requested_at)
         before = (self._hashes_of(each) for each in range(number) if self._origin(each) is origin)

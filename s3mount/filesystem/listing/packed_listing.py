@@ -2,7 +2,7 @@
 
 Pure. Python objects cost a directory some 2 kB, however few files it has; packed it costs some 100
 bytes and its columns. Invariant: what is unpacked equals what was packed, but for what others have
-since changed of the listing's source.
+since changed of the listing's source. All of it is as old as the oldest of its requests.
 """
 
 from array import array

@@ -13,11 +13,14 @@ Pure but for abandoning scans in progress. Invariants:
    of what each had when it was weighed last. So statistics walk through nothing.
 5. Of more than UNPACKED_MAX directories, the least recently used are packed if they can be
    (`packed_directories`); any look at one unpacks it. Nothing that is being read is packed.
+6. What is packed may be dropped some time after `clear` or `forget_below`. It is not found any
+   more, though counted.
 """
 
+import math
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
 from s3mount.filesystem.listing.entry_page import EntryPage
@@ -28,6 +31,13 @@ from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidatio
 
 UNPACKED_MAX = 4096  # directories: 8 MB, if they have few entries
 PAGES_KEPT = 8  # of a listing larger than the limit: enough for readers a little apart
+
+
+class Forgotten(NamedTuple):
+    """Number of names that were cached of directories, and the iterator that drops packed ones."""
+
+    name_count: int
+    dropping: Iterator[None]
 
 
 class DirectoryLru:
@@ -51,8 +61,10 @@ class DirectoryLru:
         self._on_evicted = on_evicted
         self._on_replaced = on_replaced
         self._inodes = InodeTable() if inodes is None else inodes
-        self._inodes.unpack = self._unpack  # when the kernel looks at an entry of it
+        self._inodes.unpack = self._unpack_referenced  # when the kernel looks at an entry of it
         self._packed = self._inodes.packed
+        # by prefix: what was requested up to a time, and is packed, is being dropped in it
+        self._dropping: dict[str, float] = {}
         # those that are not packed, the least recently used first, with what they weigh; those of
         # them that have been used since they were looked at for packing; how many were
         self._directories: OrderedDict[DirectoryKey, DirectoryState] = OrderedDict()
@@ -82,12 +94,12 @@ class DirectoryLru:
             self._recent[key] = None
             self._recent.move_to_end(key)
             return directory
-        number = self._packed.find(key) if self._packed.count else None
+        number = self._find_packed(key)
         return None if number is None else self._unpack(number)
 
     def has(self, key: DirectoryKey) -> bool:
         """Whether the directory of *key* is kept, without counting a use of it."""
-        return key in self._directories or self._packed.find(key) is not None
+        return key in self._directories or self._find_packed(key) is not None
 
     def replace_scan(self, directory: DirectoryState, scan: ListingScan | None) -> None:
         """Give *directory* another scan, or none; readers of the one that it had go on with it."""
@@ -133,13 +145,16 @@ class DirectoryLru:
                 self._trim_detached()
                 self._evict(self._room)
 
-    def acquire(self, listing: DirectoryListing) -> None:
-        """Count one reader of *listing*, which is kept until it is released as often."""
+    def acquire(self, listing: DirectoryListing, inode: int = 0) -> None:
+        """Count one reader of *listing*, which is kept until it is released as often.
+
+        *inode* is the number of the directory, if the kernel is given what is read.
+        """
         self._readers[listing] = self._readers.get(listing, 0) + 1
         directory = self.get((listing.bucket, listing.prefix))
         was_unreferenced, listing.is_unreferenced = listing.is_unreferenced, False
         if directory is None or directory.listing is not listing:
-            self._detach(listing, 0 if directory is None else directory.inode)
+            self._detach(listing, inode)  # the directory may have been evicted
         elif was_unreferenced:
             self.update_weight(directory)
 
@@ -186,23 +201,37 @@ class DirectoryLru:
         """How many keys and prefixes below the directories no file name can spell."""
         return self._hidden_count
 
-    def clear(self) -> None:
-        """Drop all directories, and the content of those that callers hold."""
+    def clear(self, until: float = math.inf) -> Iterator[None]:
+        """Drop all directories, and the content of those that callers hold.
+
+        The returned iterator drops those that are packed, one a step, as they may be very many: all
+        that were requested up to *until*. They are not found any more, dropped or not.
+        """
         for directory in self.snapshot():
             self.forget(directory)
-        for number in self._packed.numbers():
-            self._inodes.drop_packed(number)
+        return self._drop_packed(self._packed.candidates(), "", until)
 
-    def forget_below(self, prefix: str) -> int:
-        """Drop *prefix* and all directories in it; how many names were cached of them."""
+    def forget_below(self, prefix: str, until: float = math.inf) -> Forgotten:
+        """`clear` of the directory *prefix* and all in it."""
         below = [each for each in self.snapshot() if each.prefix.startswith(prefix)]
         count = sum(directory.entry_count for directory in below)
         for directory in below:
             self.forget(directory)
-        for number in self._packed.numbers_below(prefix):
-            count += self._packed.entry_count_of(number)
-            self._inodes.drop_packed(number)
-        return count
+        numbers = self._packed.numbers_below(prefix)
+        count += sum(map(self._packed.entry_count_of, numbers))
+        return Forgotten(count, self._drop_packed(numbers, prefix, until))
+
+    def _drop_packed(self, numbers: Iterable[int], prefix: str, until: float) -> Iterator[None]:
+        self._dropping[prefix] = until
+        return self._drop_each(numbers, prefix, until)
+
+    def _drop_each(self, numbers: Iterable[int], prefix: str, until: float) -> Iterator[None]:
+        for number in numbers:
+            if self._packed.is_packed(number) and self._is_dropped(number):
+                self._inodes.drop_packed(number)
+            yield
+        if self._dropping.get(prefix) == until:
+            del self._dropping[prefix]
 
     def forget(self, directory: DirectoryState) -> None:
         """Drop *directory*, and its content for those that hold it."""
@@ -216,7 +245,7 @@ class DirectoryLru:
     def evict(self, key: DirectoryKey) -> None:
         """Drop the directory of *key*, if it is kept, before others that are used less."""
         directory = self._directories.get(key)
-        number = None if directory is not None else self._packed.find(key)
+        number = None if directory is not None else self._find_packed(key)
         if directory is not None:
             self._remove(directory)
             self._give_up(directory)
@@ -263,6 +292,28 @@ class DirectoryLru:
         is_read = directory.listing in self._readers
         if not is_read and self._inodes.pack(directory, self._uses):
             self._remove(directory)
+
+    def _find_packed(self, key: DirectoryKey) -> int | None:
+        """The number of the directory *key*, if it is packed, and not to be dropped."""
+        number = self._packed.find(key) if self._packed.count else None
+        if number is None or not self._is_dropped(number):
+            return number
+        self._inodes.drop_packed(number)
+        return None
+
+    def _is_dropped(self, number: int) -> bool:
+        """Whether a packed directory is to be dropped."""
+        return any(
+            self._packed.is_below(number, prefix) and self._packed.requested_at(number) <= until
+            for prefix, until in self._dropping.items()
+        )
+
+    def _unpack_referenced(self, number: int) -> None:
+        """Unpack a directory, or leave what is packed to the kernel if it is to be dropped."""
+        if self._is_dropped(number):
+            self._inodes.drop_packed(number)
+        else:
+            self._unpack(number)
 
     def _unpack(self, number: int) -> DirectoryState:
         listing, inode = self._packed.take(number)

@@ -53,7 +53,8 @@ class InodeTable:
         # each page that a reference points to (`EntryPage.reference_count`), and what is packed
         self._pages = PageTable()
         self.packed = PackedDirectories(self._pages)
-        # unpacks the directory of a number, and restores its page; set by who has the directories
+        # unpacks the directory of a number and restores its page, or drops the directory; set by
+        # who has the directories
         self.unpack: Callable[[int], object] | None = None
 
     def __len__(self) -> int:
@@ -149,16 +150,23 @@ class InodeTable:
 
         Of packed ones copies.
         """
+        return (page for page in self.search_pages(below) if page is not None)
+
+    def search_pages(self, below: str = "") -> Iterator[EntryPage | None]:
+        """Yield the same, and None for each other page that is looked at."""
         prefix = encode(below)
         for number in self._pages.numbers():
             item = self._pages.get(number)
             if isinstance(item, EntryPage):
-                if item.prefix.startswith(below):
-                    yield item
-            elif item is not None and is_below(item, prefix):
-                page = self.packed.page(number)
-                if page is not None and self._count_references(number, page.inodes):
-                    yield page
+                yield item if item.prefix.startswith(below) else None
+            else:
+                is_found = item is not None and is_below(item, prefix)
+                yield self._copy_referenced(number) if is_found else None
+
+    def _copy_referenced(self, number: int) -> EntryPage | None:
+        """A copy of a packed page, if references point to it."""
+        is_referenced = self._count_references(number, self.packed.entry_inodes(number))
+        return self.packed.page(number) if is_referenced else None
 
     def pack(self, directory: DirectoryState, used_at: int) -> bool:
         """Pack *directory*, last used *used_at*; False if it has more than can be packed."""
@@ -216,11 +224,11 @@ class InodeTable:
     def _page(self, number: int) -> EntryPage:
         """The page of *number*, which is unpacked if need be."""
         page = self._pages[number]
+        if isinstance(page, bytes) and not is_detached(page) and self.unpack is not None:
+            self.unpack(number)  # or detach it
+            page = self._pages[number]
         if isinstance(page, bytes):
-            if is_detached(page) or self.unpack is None:
-                self._unpack_detached(number)
-            else:
-                self.unpack(number)
+            self._unpack_detached(number)
             page = self._pages[number]
         assert isinstance(page, EntryPage)  # restored, because a reference points to it
         return page

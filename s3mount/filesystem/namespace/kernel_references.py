@@ -1,6 +1,6 @@
 """The kernel's references to entries that the metadata cache drops."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from s3mount.filesystem.listing.entry_page import EntryPage
@@ -12,6 +12,10 @@ class KernelCache(Protocol):
 
     def drop(self, parent: int, page: EntryPage) -> None:
         """Have the kernel forget these entries of the directory *parent*, soon."""
+        ...
+
+    def drop_each(self, pages: Iterable[tuple[int, EntryPage] | None]) -> None:
+        """`drop` of each of *pages*, which are looked at one by one."""
         ...
 
     def drop_name(self, parent: int, name: bytes) -> None:

@@ -22,6 +22,7 @@ from s3mount.filesystem.names import PLAIN_NAMES, ViewNames
 from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.invalidations import DirectoryKey, Invalidations
+from s3mount.filesystem.namespace.time_slice import run_in_slices
 from s3mount.filesystem.namespace.ttl_policy import StrictClock, TtlPolicy
 from s3mount.s3.model import ListPage
 from s3mount.s3.object_store import ObjectStore
@@ -220,7 +221,7 @@ class MetadataCache:
         """Expire all that was requested before now."""
         now = self.clock.tick()
         self.ttl.invalidate_before(now)
-        self.directories.clear()
+        self._nursery.start_soon(run_in_slices, self.directories.clear(now))
         self.invalidations.clear()
         if self.recorder is not None:
             self.recorder.forget_subtree((self.bucket, ""), now)
@@ -231,7 +232,9 @@ class MetadataCache:
         self.invalidations.add_subtree((self.bucket, prefix), now)
         if self.recorder is not None:
             self.recorder.forget_subtree((self.bucket, prefix), now)
-        return self.directories.forget_below(prefix)
+        count, dropping = self.directories.forget_below(prefix, now)
+        self._nursery.start_soon(run_in_slices, dropping)
+        return count
 
     def _start_scan(self, directory: DirectoryState, requested_at: float) -> ListingScan:
         former = directory.listing

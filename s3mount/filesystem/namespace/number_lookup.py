@@ -6,19 +6,15 @@ numbers to entries, which would cost memory for every name: the known listings a
 looked up by its name, as any other, so a replaced version is never taken for the present one.
 """
 
-import time
 from collections.abc import Iterable, Iterator
-from typing import Final, NamedTuple
-
-import trio
+from typing import NamedTuple
 
 from s3mount.errors import NotFound, UnknownHandle
 from s3mount.filesystem.names import encode, parent_of
 from s3mount.filesystem.namespace.directory import DirectoryState
 from s3mount.filesystem.namespace.inode_table import ROOT
+from s3mount.filesystem.namespace.time_slice import TimeSlice
 from s3mount.filesystem.namespace.tree import Attributes, Tree
-
-SLICE: Final = 0.002  # seconds of searching between two checkpoints
 
 
 class _Place(NamedTuple):
@@ -59,13 +55,12 @@ class NumberLookup:
 
     async def _find(self, inode: int) -> _Place:
         """A checkpoint now and then. Raises UnknownHandle."""
-        deadline = time.perf_counter() + SLICE
+        current = TimeSlice()
         for place in self._search(inode):
             if place is not None:
                 return place
-            if time.perf_counter() > deadline:
-                await trio.lowlevel.checkpoint()
-                deadline = time.perf_counter() + SLICE
+            if current.is_over:
+                await current.next()
         raise UnknownHandle(f"inode {inode} is not known")
 
     def _search(self, inode: int) -> Iterator[_Place | None]:

@@ -162,6 +162,23 @@ class PackedDirectories:
         """The numbers of all directories as of now."""
         return [number for number, _ in self._items()]
 
+    def candidates(self) -> list[int]:
+        """`numbers` and others, faster."""
+        return self._pages.numbers()
+
+    def is_packed(self, number: int) -> bool:
+        """Whether *number* is that of a packed directory, which is not detached."""
+        packed = self._pages.get(number)
+        return isinstance(packed, bytes) and not is_detached(packed)
+
+    def is_below(self, number: int, prefix: str) -> bool:
+        """Whether *number* is that of the directory *prefix*, or of one in it."""
+        return is_below(self._packed(number), encode(prefix))
+
+    def requested_at(self, number: int) -> float:
+        """When the directory was requested."""
+        return header(self._packed(number)).requested_at
+
     def numbers_below(self, prefix: str) -> list[int]:
         """The numbers of *prefix* and of all directories in it."""
         above = encode(prefix)

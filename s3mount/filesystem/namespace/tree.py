@@ -314,8 +314,7 @@ class Tree:
         if known is not None and known.is_directory:
             self._drop_name(parent_of(prefix[:-1]), names[-1])
         count = (known is not None) + self.cache.invalidate_subtree(prefix)
-        for page in self.inodes.pages(prefix):
-            self._kernel.drop(self._inode_of_directory(page.prefix), page)
+        self._kernel.drop_each(self.referenced_pages(self._clock.now(), prefix))
         return count
 
     def _get_known(self, prefix: str, name: bytes) -> CachedDentry | None:
@@ -327,13 +326,19 @@ class Tree:
         self.cache.invalidate(prefix, name)
         self._kernel.drop_name(self._inode_of_directory(prefix), name)
 
-    def referenced_pages(self, until: float) -> Iterator[tuple[int, EntryPage]]:
-        """The pages, requested up to *until*, that the kernel refers to, and their directories."""
-        return (
-            (self._inode_of_directory(page.prefix), page)
-            for page in self.inodes.pages()
-            if page.requested_at <= until + CLOCK_LEAD
-        )
+    def referenced_pages(
+        self, until: float, below: str = ""
+    ) -> Iterator[tuple[int, EntryPage] | None]:
+        """The pages, requested up to *until*, that the kernel refers to, and their directories.
+
+        They are those of the directory *below*, and of all in it. Yields None for each other page:
+        it takes long to look at many.
+        """
+        for page in self.inodes.search_pages(below):
+            if page is None or page.requested_at > until + CLOCK_LEAD:
+                yield None
+            else:
+                yield self._inode_of_directory(page.prefix), page
 
     def _inode_of_directory(self, prefix: str) -> int:
         return ROOT if prefix == self.root else self.parent_inode(f"{prefix}_/")

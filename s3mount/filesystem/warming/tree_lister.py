@@ -77,7 +77,7 @@ class TreeLister:
             return ()
         for policy in self._policies:
             await policy.before_readdir(directory)
-        scan = self._cache.scan(directory)
+        scan = self._cache.scan(self._cache.directory(prefix))  # as `directory` may be packed now
         self._cache.directories.acquire(scan.listing)
         try:
             pages = await self._read(scan)

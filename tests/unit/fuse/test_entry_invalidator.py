@@ -1,7 +1,7 @@
 """The kernel drops every dentry that it is to drop, whatever fails, in bounded memory."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pyfuse3
@@ -11,6 +11,7 @@ import trio.testing
 from trio.testing import MockClock
 
 from s3mount.filesystem.listing.entry_page import Entry, EntryPage
+from s3mount.filesystem.namespace import time_slice
 from s3mount.fuse import entry_invalidator
 from s3mount.fuse.entry_invalidator import EntryInvalidator
 
@@ -26,12 +27,12 @@ def page(prefix: str, *names: bytes) -> EntryPage:
 class Kernel:
     """Its references, and what it dropped; the first *failures* calls of a thread fail."""
 
-    referenced: list[tuple[int, EntryPage]] = field(default_factory=list)
+    referenced: list[tuple[int, EntryPage] | None] = field(default_factory=list)
     dropped: list[tuple[int, bytes]] = field(default_factory=list)
     failures: int = 0
     threads: int = 0
 
-    def referenced_pages(self, _: float) -> list[tuple[int, EntryPage]]:
+    def referenced_pages(self, _: float) -> list[tuple[int, EntryPage] | None]:
         return self.referenced
 
     def invalidate(self, parent: int, name: bytes) -> None:
@@ -198,7 +199,61 @@ async def test_other_tasks_run_while_pages_that_are_not_dropped_are_skipped(
     assert turns_of_others >= 10
 
 
-async def test_small_pages_are_dropped_in_batches(kernel: Kernel) -> None:
+async def test_other_tasks_run_while_pages_without_references_are_looked_at(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
+    kernel.referenced = [*[None] * 100, (8, page("e/", b"x"))]
+    invalidator = EntryInvalidator(lambda: 0.0)
+    invalidator.drop_all()
+    turns_of_others = 0
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        while not kernel.dropped or invalidator.is_busy:
+            await trio.lowlevel.checkpoint()
+            turns_of_others += not kernel.threads
+        nursery.cancel_scope.cancel()
+
+    assert turns_of_others >= 200  # there are two rounds
+
+
+@pytest.mark.usefixtures("autojump_clock")
+@pytest.mark.parametrize("failures", [0, 1])
+async def test_all_that_a_search_finds_is_dropped_in_slices(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch, expected_warnings: list[str], failures: int
+) -> None:
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
+    if failures:
+        expected_warnings.append("names were not dropped from the kernel")
+    kernel.failures = failures
+    invalidator = EntryInvalidator(lambda: 0.0)
+    looked_at: list[int] = []
+
+    def search() -> Iterator[tuple[int, EntryPage] | None]:
+        for number in range(50):
+            looked_at.append(number)
+            yield None
+        yield from ((8, page("e/", b"x")), None, (9, page("f/", b"y", b"z")))
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        invalidator.drop_each(search())
+        before = 0
+        while len(looked_at) < 50:
+            assert len(looked_at) <= before + 2  # one a turn
+            before = len(looked_at)
+            await trio.lowlevel.checkpoint()
+        assert await invalidator.wait_dropped(60)
+        nursery.cancel_scope.cancel()
+
+    assert sorted(kernel.dropped) == [(8, b"x"), (9, b"y"), (9, b"z")]
+
+
+async def test_small_pages_are_dropped_in_batches(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_slice, "SLICE", 1e9)
     invalidator = EntryInvalidator(lambda: 0.0)
     for inode in range(2, 2502):
         invalidator.drop(inode, page(f"{inode}/", b"a"))

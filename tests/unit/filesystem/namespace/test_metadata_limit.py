@@ -3,7 +3,7 @@
 import gc
 import sys
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
 import pytest
@@ -104,6 +104,7 @@ class ForgetfulKernel:
                 self.filesystem.tree.inodes.forget(inode, self._counts.pop(inode))
 
     def drop_name(self, parent: int, name: bytes) -> None: ...
+    def drop_each(self, pages: Iterable[tuple[int, EntryPage] | None]) -> None: ...
     def drop_all(self) -> None: ...
     def expire_attributes(self, inode: int) -> None: ...
 

@@ -4,7 +4,7 @@ import pytest
 import trio
 
 from s3mount.errors import UnknownHandle
-from s3mount.filesystem.namespace import directory_lru, number_lookup
+from s3mount.filesystem.namespace import directory_lru, time_slice
 from s3mount.filesystem.namespace.inode_table import ROOT
 from tests.fakes.memory_store import BUCKET, MemoryStore
 from tests.unit.filesystem.namespace.test_tree import file_system, names_in
@@ -93,7 +93,7 @@ async def test_an_entry_is_found_whose_directory_is_unpacked_during_the_search(
 async def test_a_number_that_is_not_known_is_searched_in_slices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(number_lookup, "SLICE", -1.0)
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
     store = MemoryStore()
     for number in range(20):
         store.put(f"{number}/a", b"1")
@@ -120,7 +120,7 @@ async def test_a_number_that_is_not_known_is_searched_in_slices(
 async def test_directories_without_entries_are_searched_in_slices_too(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(number_lookup, "SLICE", -1.0)
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
     async with file_system(MemoryStore()) as filesystem:
         for number in range(20):
             filesystem.tree.cache.directory(f"{number}/")

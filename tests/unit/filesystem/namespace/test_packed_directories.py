@@ -12,7 +12,7 @@ from s3mount.filesystem.namespace.directory import CachedDentry, DirectoryState
 from s3mount.filesystem.namespace.directory_lru import DirectoryLru
 from s3mount.filesystem.namespace.inode_table import InodeTable
 from s3mount.filesystem.namespace.page_table import PROBES
-from s3mount.s3.model import ObjectStat
+from s3mount.s3.model import ListedObject, ListPage, ObjectStat
 from tests.unit.filesystem.evidence import never_expiring, proven
 
 UNPACKED = 2
@@ -40,8 +40,8 @@ class Cache:
             if page.reference_count:
                 self.evicted.append((inode, [page.name(at) for at in range(len(page))]))
 
-    def put(self, prefix: str, inode: int = 5) -> DirectoryState:
-        listing = DirectoryListing("bucket", prefix, 1.5, ORDER)
+    def put(self, prefix: str, inode: int = 5, time: float = 1.5) -> DirectoryState:
+        listing = DirectoryListing("bucket", prefix, time, ORDER)
         entries = [Entry(name, 7, 8, f"{at:032x}") for at, name in enumerate((b"a", b"b"))]
         listing.fill(entries, 0)
         directory = self.directories.put_scan(("bucket", prefix), ListingScan(listing, None))
@@ -65,6 +65,10 @@ class Cache:
 
     def is_packed(self, prefix: str) -> bool:
         return self.inodes.packed.find(("bucket", prefix)) is not None
+
+
+def run_to_end(steps: Iterator[None]) -> None:
+    assert all(step is None for step in steps)
 
 
 def _stat_of(page: EntryPage) -> ObjectStat:
@@ -167,14 +171,31 @@ def test_nothing_is_kept_of_a_packed_directory_that_is_dropped_and_has_no_refere
         case "evict":
             cache.directories.evict(("bucket", "d/"))
         case "forget_below":
-            cache.directories.forget_below("d/")
+            run_to_end(cache.directories.forget_below("d/").dropping)
         case _:
-            cache.directories.clear()
+            run_to_end(cache.directories.clear())
 
     assert cache.evicted == []
     assert b"d/" not in b"".join(
         item for _, item in cache.inodes._pages.items() if isinstance(item, bytes)
     )
+
+
+def test_a_listing_that_was_requested_page_by_page_is_packed_as_of_the_oldest_request() -> None:
+    cache = Cache()
+    listing = DirectoryListing("bucket", "d/", 1.0, ORDER)
+    listing.add(ListPage([ListedObject("d/a", 1, 0, "e" * 32)], [], None), 1.5)
+    cache.directories.put_scan(("bucket", "d/"), ListingScan(listing, None))
+    cache.push_out()
+    assert cache.is_packed("d/")
+
+    directory = cache.get("d/")
+
+    assert directory is not None
+    assert directory.listing is not None
+    [page] = directory.known_pages()
+    assert (page.name(0), page.requested_at) == (b"a", 1.0)
+    assert (directory.listing.requested_at, directory.listing.newest_requested_at) == (1.0, 1.0)
 
 
 def test_the_pages_of_a_subtree_are_those_that_are_packed_and_those_that_are_not() -> None:
@@ -203,12 +224,40 @@ def test_an_evicted_packed_directory_leaves_its_entries_to_the_kernel_until_it_f
     cache = Cache()
     inodes = cache.refer(cache.put("d/"))
     cache.push_out()
-    cache.directories.clear()
+    run_to_end(cache.directories.clear())
 
     page, at = cache.inodes.resolve(inodes[0])
 
     assert (page.name(at), page.reference_count) == (b"a", 2)
     assert cache.directories.weight == 0
+
+
+@pytest.mark.parametrize("steps", range(4))
+def test_what_is_packed_is_not_found_once_it_is_cleared_however_late_it_is_dropped(
+    steps: int,
+) -> None:
+    cache = Cache()
+    inodes = cache.refer(cache.put("referenced/"))
+    for prefix in ("d/", "e/"):
+        cache.put(prefix)
+    cache.push_out()
+    dropping = cache.directories.clear(2.0)
+    for _ in range(steps):
+        next(dropping)
+
+    assert [cache.get(prefix) for prefix in ("referenced/", "d/")] == [None, None]
+    assert not _has(cache, "e/")
+    page, at = cache.inodes.resolve(inodes[1])
+    assert (page.prefix, page.name(at), page.reference_count) == ("referenced/", b"b", 2)
+
+    for prefix in ("d/", "referenced/"):  # listed anew, and packed before the others are dropped
+        cache.refer(cache.put(prefix, time=3.0))
+    cache.push_out()
+    run_to_end(dropping)
+    assert [_has(cache, prefix) for prefix in ("d/", "e/", "referenced/")] == [True, False, True]
+    assert cache.directories.entry_count == 2 * (2 + UNPACKED)
+    cache.inodes.resolve(inodes[1])
+    assert cache.get("referenced/") is not None
 
 
 def test_the_least_recently_used_goes_first_whether_it_is_packed_or_not() -> None:
@@ -240,7 +289,13 @@ def test_a_subtree_is_dropped_with_what_is_packed_in_it() -> None:
     cache.put("f/")
     cache.push_out()
 
-    assert cache.directories.forget_below("d/") == 4
+    forgotten = cache.directories.forget_below("d/")
+
+    assert forgotten.name_count == 4
+    for _ in range(3):
+        assert [_has(cache, prefix) for prefix in ("d/", "d/e/", "f/")] == [False, False, True]
+        next(forgotten.dropping, None)
+    assert cache.directories.directory_count == 1 + UNPACKED
     assert [_has(cache, prefix) for prefix in ("d/", "d/e/", "f/")] == [False, False, True]
 
 

@@ -4,6 +4,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 import trio
@@ -18,6 +19,7 @@ from s3mount.errors import (
     StoreError,
 )
 from s3mount.filesystem.facade import FileSystem
+from s3mount.filesystem.namespace import directory_lru, time_slice
 from s3mount.filesystem.namespace.inode_table import ROOT
 from s3mount.s3.model import ListPage, ListQuery, RowOddity
 from s3mount.s3.object_store import OnToken, RequestPriority
@@ -632,3 +634,31 @@ async def test_a_refused_head_is_an_absence_only_if_the_listing_has_no_such_obje
         directory = (await filesystem.tree.lookup(ROOT, b"d")).inode
         with pytest.raises(AccessDenied if name == b"x" else NotFound):
             await filesystem.tree.lookup(directory, name)
+
+
+@pytest.mark.parametrize("path", [(), (b"d",)])
+async def test_packed_directories_are_dropped_in_slices_after_a_refresh(
+    path: tuple[bytes, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory_lru, "UNPACKED_MAX", 1)
+    monkeypatch.setattr(time_slice, "SLICE", -1.0)
+    store = MemoryStore({f"d/{number}/a": b"1" for number in range(20)} | {"e/a": b""})
+    async with file_system(store) as filesystem:
+        tree = filesystem.tree
+        for number in range(20):
+            await names_in(filesystem, b"d", b"%d" % number)
+        inode = await inode_of(filesystem, b"d", b"7", b"a")
+        packed = tree.inodes.packed
+        assert packed.count > 10
+
+        assert tree.refresh(path) > 10
+
+        counts = [len(packed.numbers_below("d/"))]
+        while counts[-1]:
+            await trio.lowlevel.checkpoint()
+            counts.append(len(packed.numbers_below("d/")))
+        assert counts[0] > 10
+        assert all(before - after <= 2 for before, after in pairwise(counts))  # one a turn
+        store.put("d/7/a", b"22")
+        assert (await tree.lookup(await inode_of(filesystem, b"d", b"7"), b"a")).size == 2
+        assert tree.attributes(inode).size == 1
