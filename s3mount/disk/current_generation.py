@@ -3,7 +3,6 @@
 For any thread. One writes at a time, and while another generation is opened none does.
 """
 
-import errno
 import logging
 import sqlite3
 import threading
@@ -45,7 +44,7 @@ class CurrentGeneration:
             try:
                 self.open()
             except CacheDirectoryError as exc:
-                raise OSError(errno.EACCES, str(exc)) from exc
+                raise OSError(str(exc)) from exc
         assert self._generation is not None
         return self._generation
 
@@ -99,4 +98,4 @@ class CurrentGeneration:
         try:
             self._generation = self._folder.open()
         except CacheDirectoryError as exc:
-            raise OSError(errno.EACCES, str(exc)) from exc
+            raise OSError(str(exc)) from exc
