@@ -92,6 +92,18 @@ def failure_of(path: Path, exc: OSError) -> CacheDirectoryError:
     )
 
 
+def failure_within(path: Path, exc: OSError) -> CacheDirectoryError:
+    """Return what *exc*, of an access in the private cache directory *path*, is to its user."""
+    if not isinstance(exc, PermissionError):
+        return failure_of(path, exc)
+    name = "something" if exc.filename is None else os.path.relpath(exc.filename, path)
+    return _refusal(
+        path,
+        f"{_user(os.geteuid())} may not use {printable(name)!r} in it; "
+        f"if another user has made that: {_chown(path)}",
+    )
+
+
 @contextlib.contextmanager
 def _failures_told(path: Path) -> Iterator[None]:
     try:
@@ -183,13 +195,14 @@ def _ancestors(directory: int) -> Iterator[os.stat_result]:
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid():
-        raise _refusal(
-            path,
-            f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}; "
-            "name another directory; if that is a cache already: "
-            f"chown -R {_name(os.geteuid())} {printable(str(path))}",
-        )
+    if found.st_uid == os.geteuid():
+        return
+    owner = f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}"
+    if os.geteuid() == 0:
+        remedy = f"mount with --run-as {_name(found.st_uid)}, or name another directory"
+    else:
+        remedy = f"name another directory; if that is a cache already: {_chown(path)}"
+    raise _refusal(path, f"{owner}; {remedy}")
 
 
 def _check_folder(path: Path, folder: int) -> None:
@@ -263,6 +276,10 @@ def _name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _chown(path: Path) -> str:
+    return f"chown -R {_name(os.geteuid())} {printable(str(path))}"
 
 
 def _refusal(path: Path, reason: str) -> CacheDirectoryError:
