@@ -271,6 +271,13 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
             "--cache-free-space: there is no disk cache without --cache-dir",
         ),
         (
+            ("b", "/m", "--serve-stale", "60"),
+            (
+                "--serve-stale: 60 s is an age at which nothing has expired: "
+                "give it more than --metadata-ttl, which is 60 s"
+            ),
+        ),
+        (
             ("b", "/m", "--cache-dir", "/m/x"),
             (
                 "--cache-dir: it is in the mount point, which the mount covers; "
