@@ -125,6 +125,8 @@ class DiskContents:
                 operation, abandon_on_cancel=True, limiter=self._threads
             )
         except (OSError, sqlite3.Error) as exc:
+            if isinstance(exc.__cause__, CacheDirectoryError):  # which names the directory
+                raise CacheDirectoryError(str(exc)) from exc
             raise CacheDirectoryError(f"the cache directory {self.folder} failed: {exc}") from exc
 
 

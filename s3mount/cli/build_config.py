@@ -4,6 +4,7 @@ over the defaults.
 Pure, except for user look-ups. Combinations that cannot work are refused, by the names as written.
 """
 
+import math
 import os
 import pwd
 from collections.abc import Iterable, Mapping
@@ -82,6 +83,7 @@ def build_config(arguments: MountArguments) -> Config:
     _check_buckets(config.store, by_name)
     _check_symlinks(config, by_name)
     _check_disk(config, by_name)
+    _check_stale(config, by_name)
     _check_bounds(config, by_name)
     return config
 
@@ -192,6 +194,16 @@ def _check_disk(config: Config, by_name: Mapping[str, OptionValue]) -> None:
         raise UsageError(
             f"{by_name['cache-size'].where}: {show_size(disk.size)} is too small for a disk cache: "
             f"give it {show_size(DISK_MIN)} or more"
+        )
+
+
+def _check_stale(config: Config, by_name: Mapping[str, OptionValue]) -> None:
+    """Refuse an age at which nothing has expired; with a cache on disk it allows a start."""
+    age, ttl = config.tree.serve_stale, config.tree.metadata_ttl
+    if config.disk is None and 0 < age <= ttl < math.inf:
+        raise UsageError(
+            f"{by_name['serve-stale'].where}: {age:g} s is an age at which nothing has "
+            f"expired: give it more than --metadata-ttl, which is {ttl:g} s"
         )
 
 

@@ -25,6 +25,10 @@ _ACCESS_POINT = re.compile(
 )
 
 
+_URL = re.compile(r"https?:", re.IGNORECASE)
+_FORMS = "write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX"
+
+
 class Location(NamedTuple):
     """A bucket, or the ARN of an access point, and a prefix that is empty or ends with "/".
 
@@ -54,14 +58,21 @@ def parse_location(text: str) -> Location:
     if not bucket and text.startswith("s3:"):
         raise ValueError("a prefix is in one bucket: write s3://BUCKET/PREFIX, or s3:// for all")
     if not access_point and not _BUCKET.fullmatch(bucket):
-        raise ValueError(
-            f"{bucket!r} is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX"
-        )
+        raise ValueError(_not_a_bucket(text, bucket))
     if "\0" in prefix:
         raise ValueError("a prefix with NUL cannot be mounted: no path can contain its keys")
     if len(os.fsencode(prefix)) > KEY_MAX:
         raise ValueError(f"the prefix is longer than a key may be ({KEY_MAX} bytes)")
     return Location(bucket, prefix if not prefix or prefix.endswith("/") else prefix + "/")
+
+
+def _not_a_bucket(text: str, bucket: str) -> str:
+    """Why *text* names no *bucket*; a URL, which may have a password, is not repeated."""
+    if text.startswith("/"):
+        return f"{text!r} is a path, and the bucket comes first: s3mount BUCKET MOUNTPOINT"
+    if _URL.match(text):
+        return f"a URL is not a bucket name: {_FORMS}, and name the store with --endpoint-url"
+    return f"{bucket!r} is not a bucket name: {_FORMS}"
 
 
 def parse_buckets(text: str) -> tuple[str, ...]:

@@ -191,6 +191,8 @@ def _cache(
         return
     from s3mount.ctl.cache_folder import opened_cache  # noqa: PLC0415
 
+    if path is not None and path.startswith(("/", ".")):  # no bucket has such a name
+        raise UsageError(f"with --dir, PATH is BUCKET or BUCKET/KEY, and not a file: {path}")
     with opened_cache(Path(folder).absolute(), _parsed_size(size)) as opened:
         yield opened, path
 

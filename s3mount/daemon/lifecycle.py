@@ -81,6 +81,8 @@ class MountLifecycle:
                 self._nursery.start_soon(log_counts)
                 with self._serving:
                     await self._serve(self._config, self)
+                if self.has_answered:
+                    log.info("unmounted %s from %s", self._source, self._mountpoint)
                 self._notifier.stopping("unmounted")
                 self._nursery.cancel_scope.cancel()
 

@@ -57,6 +57,7 @@ class CacheFolder:
         self._limits = limits
         self._is_prepared = is_prepared
         self._format_folder = folder / str(indexes.FORMAT)
+        self._has_generation = False  # as far as this process knows
 
     def open(self) -> Generation:
         """Open what is there, or create it. OSError, sqlite3.Error, CacheDirectoryError."""
@@ -66,7 +67,8 @@ class CacheFolder:
             _create_file(self.path / "CACHEDIR.TAG", _TAG)
             _make_folder(self._format_folder)
             self._set_aside_unknown()
-            folder = self._current() or self._create()
+            folder = self._current() or self._create_again()
+            self._has_generation = True
             try:
                 return self._open(folder)
             except INDEX_ERRORS as exc:
@@ -110,6 +112,11 @@ class CacheFolder:
             index.close()
             raise
 
+    def _create_again(self) -> Path:
+        if self._has_generation:
+            log.warning("the disk cache %s was removed: it begins anew", self.path)
+        return self._create()
+
     def _create(self) -> Path:
         generation_id = secrets.token_hex(8)
         folder = self._format_folder / f"new-{generation_id}"
@@ -120,6 +127,7 @@ class CacheFolder:
 
     def _remove(self, folder: Path) -> None:
         log.warning("the index of the disk cache %s is damaged: it begins anew", self.path)
+        self._has_generation = False
         self._take_away(folder)
 
     def _take_away(self, folder: Path) -> Path:

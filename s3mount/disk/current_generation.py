@@ -3,7 +3,6 @@
 For any thread. One writes at a time, and while another generation is opened none does.
 """
 
-import errno
 import logging
 import threading
 from collections.abc import Callable
@@ -44,7 +43,7 @@ class CurrentGeneration:
             try:
                 self.open()
             except CacheDirectoryError as exc:
-                raise OSError(errno.EACCES, str(exc)) from exc
+                raise OSError(str(exc)) from exc
         assert self._generation is not None
         return self._generation
 
@@ -102,4 +101,4 @@ class CurrentGeneration:
         try:
             self._generation = self._folder.open()
         except CacheDirectoryError as exc:
-            raise OSError(errno.EACCES, str(exc)) from exc
+            raise OSError(str(exc)) from exc

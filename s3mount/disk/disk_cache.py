@@ -33,7 +33,7 @@ from s3mount.disk.contents import CachedObject, Selection
 from s3mount.disk.current_generation import CurrentGeneration
 from s3mount.disk.damage import INDEX_ERRORS, DamagedIndexError, is_damage
 from s3mount.disk.extent_reader import read_cached_extents, read_extents, readahead_runs
-from s3mount.disk.folder_check import failure_of
+from s3mount.disk.folder_check import failure_within
 from s3mount.disk.generation import Generation
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept, Written
@@ -71,7 +71,7 @@ class DiskCache:
         try:
             self._current.open()
         except OSError as exc:
-            raise failure_of(self.folder, exc) from exc
+            raise failure_within(self.folder, exc) from exc
         except sqlite3.Error as exc:
             raise CacheDiskError(
                 f"the cache directory {self.folder} cannot be used: its index: {exc}"

@@ -54,9 +54,12 @@ def prepare_folder(path: Path) -> int:
     return _open(path, makes=True)
 
 
-def open_existing_folder(path: Path) -> int:
-    """Return a descriptor of the absolute directory *path*. Raises CacheDirectoryError."""
-    return _open(path, makes=False)
+def open_existing_folder(path: Path, *, will_be_prepared: bool = False) -> int:
+    """Return a descriptor of the absolute directory *path*. Raises CacheDirectoryError.
+
+    What others can read is refused, unless it *will_be_prepared*, and made private then.
+    """
+    return _open(path, makes=False, will_be_prepared=will_be_prepared)
 
 
 def open_parent(path: Path) -> int:
@@ -64,9 +67,23 @@ def open_parent(path: Path) -> int:
 
     No other user can replace it, nor the entry of *path* in it.
     """
+    _check_path(path)
+    return _open_above(path, path.parent)
+
+
+def open_ancestor(path: Path) -> int:
+    """As `open_parent`, of the nearest directory above *path* that is there."""
+    _check_path(path)
+    return _open_above(path, _ancestor(path))
+
+
+def _check_path(path: Path) -> None:
     if not path.is_absolute() or not path.name or path.name == "..":
         raise _refusal(path, "it must be an absolute path to a directory of its own")
-    return _open_above(path, path.parent)
+
+
+def _ancestor(path: Path) -> Path:
+    return next(above for above in path.parents if os.path.lexists(above))
 
 
 def _open_above(path: Path, above: Path) -> int:
@@ -92,6 +109,18 @@ def failure_of(path: Path, exc: OSError) -> CacheDirectoryError:
     )
 
 
+def failure_within(path: Path, exc: OSError) -> CacheDirectoryError:
+    """Return what *exc*, of an access in the private cache directory *path*, is to its user."""
+    if not isinstance(exc, PermissionError):
+        return failure_of(path, exc)
+    name = "something" if exc.filename is None else os.path.relpath(exc.filename, path)
+    return _refusal(
+        path,
+        f"{_user(os.geteuid())} may not use {printable(name)!r} in it; "
+        f"if another user has made that: {_chown(path)}",
+    )
+
+
 @contextlib.contextmanager
 def _failures_told(path: Path) -> Iterator[None]:
     try:
@@ -100,7 +129,7 @@ def _failures_told(path: Path) -> Iterator[None]:
         raise failure_of(path, exc) from exc
 
 
-def _open(path: Path, *, makes: bool) -> int:
+def _open(path: Path, *, makes: bool, will_be_prepared: bool = False) -> int:
     if makes:
         _make_parents(path)
     with closing(open_parent(path)) as parent:
@@ -114,23 +143,21 @@ def _open(path: Path, *, makes: bool) -> int:
         _check_folder(path, folder)
         if makes:
             _make_private(path, folder)
-        else:
+        elif not will_be_prepared or path.parent == _ROOT:
             _check_access(path, os.fstat(folder).st_mode & _ACCESS_OF_OTHERS)
     return folder
 
 
 def _make_parents(path: Path) -> None:
     """Make the directories above *path* that are absent, below one that no other user controls."""
-    absent: list[str] = []
-    above = path.parent
-    while path.is_absolute() and not os.path.lexists(above):
-        absent.append(above.name)
-        above = above.parent
+    _check_path(path)
+    above = _ancestor(path)
+    absent = path.parent.relative_to(above).parts
     if not absent:
         return
     current = _open_above(path, above)
     try:
-        for name in reversed(absent):
+        for name in absent:
             below = make_folder(current, name)
             os.close(current)
             current = below
@@ -183,13 +210,14 @@ def _ancestors(directory: int) -> Iterator[os.stat_result]:
 
 
 def _check_owner(path: Path, found: os.stat_result) -> None:
-    if found.st_uid != os.geteuid():
-        raise _refusal(
-            path,
-            f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}; "
-            "name another directory; if that is a cache already: "
-            f"chown -R {_name(os.geteuid())} {printable(str(path))}",
-        )
+    if found.st_uid == os.geteuid():
+        return
+    owner = f"it belongs to {_user(found.st_uid)}, and the cache is of {_user(os.geteuid())}"
+    if os.geteuid() == 0:
+        remedy = f"mount with --run-as {_name(found.st_uid)}, or name another directory"
+    else:
+        remedy = f"name another directory; if that is a cache already: {_chown(path)}"
+    raise _refusal(path, f"{owner}; {remedy}")
 
 
 def _check_folder(path: Path, folder: int) -> None:
@@ -263,6 +291,10 @@ def _name(uid: int) -> str:
         return pwd.getpwuid(uid).pw_name
     except KeyError:
         return str(uid)
+
+
+def _chown(path: Path) -> str:
+    return f"chown -R {_name(os.geteuid())} {printable(str(path))}"
 
 
 def _refusal(path: Path, reason: str) -> CacheDirectoryError:

@@ -3,6 +3,7 @@
 It lasts until its index is found to be damaged, and another generation begins.
 """
 
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -20,6 +21,8 @@ from s3mount.disk.segment import PACK_SIZE_MAX, Location, Segment, SegmentClass
 from s3mount.disk.segment_rows import Reserver
 from s3mount.disk.usage import DiskLimits, DiskUsage, read_usage, recount, used_bytes
 from s3mount.disk.write_locks import WriteLocks
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Plan = tuple[int, Callable[[], T]]
@@ -45,6 +48,7 @@ class Generation:
         self._limits = limits
         self._pack = PackPosition(min(PACK_SIZE_MAX, max(1 << 20, limits.size // _PACKS)))
         self._is_recounted = False
+        self._lacks_space = False  # of the file system, which the log has told
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Make *change* in a transaction, which frees what is marked before."""
@@ -130,6 +134,8 @@ class Generation:
                 needed, change = plan(connection)
                 shortage = self._shortage(connection, needed)
                 if shortage <= 0:
+                    if needed:
+                        self._lacks_space = False
                     return change()
                 if needed > self._limits.size // 2:
                     return None
@@ -137,8 +143,22 @@ class Generation:
                 marked = self._mark(connection, min(shortage, _FLOOR_STEP, budget))
                 budget -= marked
                 if not marked and not freed and not self._recount_once(connection):
+                    self._warn_of_space(needed)
                     return None
         return None
+
+    def _warn_of_space(self, needed: int) -> None:
+        """Log, once, that it is for the file system's free space that nothing is kept."""
+        free, floor = self.files.free_space(), self._limits.free_space
+        if self._lacks_space or free >= floor + needed:
+            return
+        self._lacks_space = True
+        log.warning(
+            "the disk cache keeps nothing new: its file system has %d MiB free, and %d MiB are to "
+            "stay free (--cache-free-space): make room, name another disk, or give less",
+            free >> 20,
+            floor >> 20,
+        )
 
     def _mark(self, connection: sqlite3.Connection, shortage: int) -> int:
         """Mark segments of *shortage* bytes, with what is marked and not freed; how many more."""

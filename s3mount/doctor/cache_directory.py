@@ -15,7 +15,7 @@ from s3mount.config import DiskConfig
 from s3mount.daemon.mounting.mount_table import mount_id, mount_of
 from s3mount.daemon.privileges import account
 from s3mount.disk.data_files import DataFiles
-from s3mount.disk.folder_check import open_existing_folder, open_parent
+from s3mount.disk.folder_check import open_ancestor, open_existing_folder
 from s3mount.disk.safe_paths import open_in, remove
 from s3mount.doctor.check import NotTriedError
 from s3mount.doctor.report import Finding, failure, ok, warning
@@ -32,6 +32,7 @@ _NETWORK: Final = frozenset(
     )
 )
 _GIB: Final = 1 << 30
+_MIB: Final = 1 << 20
 
 
 def check_cache_directory(disk: DiskConfig, run_as: str | None) -> Finding:
@@ -39,7 +40,7 @@ def check_cache_directory(disk: DiskConfig, run_as: str | None) -> Finding:
     if run_as is not None and account(run_as).uid != os.geteuid():
         raise NotTriedError(f"{run_as} will open it: run it as that user")
     is_absent = not os.path.lexists(disk.folder)
-    with closing((open_parent if is_absent else open_existing_folder)(disk.folder)) as folder:
+    with closing(_open(disk.folder, is_absent=is_absent)) as folder:
         name = f"{disk.folder}{' (absent: the mount makes it)' if is_absent else ''}"
         kind = _file_system(folder)
         if kind in _NETWORK or (kind.startswith("fuse") and kind != "fuseblk"):
@@ -52,8 +53,15 @@ def check_cache_directory(disk: DiskConfig, run_as: str | None) -> Finding:
         return _check_space(disk, name, kind, folder) or _check_writes(name, kind, folder)
 
 
+def _open(path: Path, *, is_absent: bool) -> int:
+    """Return a descriptor of the directory, or of the nearest one above it that is there."""
+    if is_absent:
+        return open_ancestor(path)
+    return open_existing_folder(path, will_be_prepared=True)
+
+
 def _check_absent(disk: DiskConfig, name: str, kind: str, parent: int) -> Finding:
-    if not os.access(disk.folder.parent, os.W_OK, effective_ids=True):
+    if not os.access(Path(f"/proc/self/fd/{parent}"), os.W_OK, effective_ids=True):
         return failure(
             f"{name}, and this user may not make it",
             f"as root: install -d -m 700 -o USER {disk.folder}, for the user who serves",
@@ -108,7 +116,8 @@ def _file_system(folder: int) -> str:
 
 
 def _free(folder: int) -> str:
-    return f"{_free_bytes(folder) / _GIB:.1f} GiB"
+    free = _free_bytes(folder)
+    return f"{free / _GIB:.1f} GiB" if free >= _GIB else f"{free / _MIB:.0f} MiB"
 
 
 def _free_bytes(folder: int) -> int:

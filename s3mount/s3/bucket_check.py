@@ -228,7 +228,7 @@ async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | 
     config, query, invalid = start.config, ListQuery(start.config.prefix, reason=Reason.CHECK), 0
     while True:
         try:
-            await store.list_once(query)
+            page = await store.list_once(query)
         except S3MountError as exc:
             failure = unwrapped(exc)
             region = _other_region(config, endpoint, failure)
@@ -245,7 +245,14 @@ async def _list(start: _Start, endpoint: Endpoint, store: OpenedStore) -> str | 
                     raise
                 return None
         else:
+            _note_empty_prefix(config, page)
             return None
+
+
+def _note_empty_prefix(config: StoreConfig, page: ListPage) -> None:
+    """Log that the prefix has no keys: it may be misspelt, or be filled later."""
+    if config.prefix and not (page.objects or page.prefixes or page.next_token or page.odd_rows):
+        log.info("no key is below %r in %r now: check its spelling", config.prefix, config.bucket)
 
 
 def _setup_error(

@@ -19,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from itertools import islice
 from pathlib import Path
+from types import FrameType
 
 from tests.servers import S3Server, seaweedfs
 
@@ -26,6 +27,7 @@ BUCKET = "demo"
 LARGE = 200 << 20  # bytes
 FILES_PER_TREE = 2000
 WORKERS = 8
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 Sources = Mapping[str, Path]  # key → the file it was uploaded from
@@ -37,8 +39,8 @@ class DemoError(Exception):
 
 def main() -> int:
     arguments = _arguments()
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore SIGINT
-        signal.signal(number, signal.default_int_handler)
+    for number in SIGNALS:  # a shell's background jobs ignore SIGINT
+        signal.signal(number, interrupt)
     try:
         with ExitStack() as stack:
             return _demonstrate(stack, arguments.path.absolute(), check=arguments.check)
@@ -47,6 +49,13 @@ def main() -> int:
     except DemoError as exc:
         print(f"demo: {exc}", file=sys.stderr)
         return 1
+
+
+def interrupt(_number: int, _frame: FrameType | None) -> None:
+    """Raise KeyboardInterrupt; a further signal does not interrupt the removal of what was made."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _arguments() -> argparse.Namespace:

@@ -34,7 +34,7 @@ die() {
 }
 
 usage() { # prints the comment at the head of the script that calls it
-    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    sed -n '2,/^[^#]/{/^# shellcheck/d; s/^# \{0,1\}//p}' "$0"
 }
 
 has_python_311() {

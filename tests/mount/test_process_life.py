@@ -649,7 +649,9 @@ def test_in_the_foreground_the_log_goes_to_stderr(runner: MountRunner) -> None:
     _, log = command.communicate(timeout=WITHIN)
 
     assert command.returncode == 0
-    assert f"mounted s3://bucket at {runner.mountpoint}" in log
+    messages = [line.partition("lifecycle: ")[2] for line in log.splitlines()]
+    assert messages[0] == f"mounted s3://bucket at {runner.mountpoint}"
+    assert messages[-1] == f"unmounted s3://bucket from {runner.mountpoint}"
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,17 @@ async def test_a_disk_that_fails_gives_no_usage_and_refuses_commands(
         await contents.clear(None)
 
 
+async def test_a_directory_that_is_refused_is_named_once(tmp_path: Path) -> None:
+    place = tmp_path / "cache"
+    place.touch()
+    cache = DiskCache(place, DiskLimits(64 << 20), opens_late=True)
+
+    with pytest.raises(CacheDirectoryError) as raised:
+        await DiskContents(cache, "here", "bucket", "").clear(None)
+
+    assert str(raised.value).startswith(f"the cache directory {place} is refused: it is not")
+
+
 def raiser(failure: Exception) -> Callable[..., DiskUsage]:
     def fail(*_arguments: object, **_options: object) -> DiskUsage:
         raise failure

@@ -209,6 +209,17 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
             "BUCKET: 'a b' is not a bucket name: write BUCKET, BUCKET/PREFIX or s3://BUCKET/PREFIX",
         ),
         (
+            ("/mnt/s3", "photos"),
+            "BUCKET: '/mnt/s3' is a path, and the bucket comes first: s3mount BUCKET MOUNTPOINT",
+        ),
+        (
+            ("https://user:secret@s3.example.org/b", "/m"),
+            (
+                "BUCKET: a URL is not a bucket name: write BUCKET, BUCKET/PREFIX or "
+                "s3://BUCKET/PREFIX, and name the store with --endpoint-url"
+            ),
+        ),
+        (
             ("b", "/m", "--metadta-ttl", "3"),
             "--metadta-ttl: there is no such option; did you mean --metadata-ttl?",
         ),
@@ -258,6 +269,13 @@ def test_the_user_of_run_as_owns_the_files_by_default() -> None:
         (
             ("b", "/m", "--cache-free-space", "1GiB"),
             "--cache-free-space: there is no disk cache without --cache-dir",
+        ),
+        (
+            ("b", "/m", "--serve-stale", "60"),
+            (
+                "--serve-stale: 60 s is an age at which nothing has expired: "
+                "give it more than --metadata-ttl, which is 60 s"
+            ),
         ),
         (
             ("b", "/m", "--cache-dir", "/m/x"),

@@ -245,6 +245,17 @@ def test_an_empty_directory_is_left_empty(
     assert list(folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("path", ["/mnt/photos/2024", "./2024"])
+@pytest.mark.parametrize("command", ["ls", "verify", "clear", "pin", "unpin"])
+def test_a_file_is_not_taken_for_a_bucket_of_a_directory(
+    run: Run, folder: Path, command: str, path: str
+) -> None:
+    status, out, err = run(command, "--dir", str(folder), path)
+
+    assert (status, out) == (2, "")
+    assert f"PATH is BUCKET or BUCKET/KEY, and not a file: {path}" in err
+
+
 def test_a_directory_that_others_may_read_is_refused(run: Run, folder: Path) -> None:
     folder.chmod(0o755)
 

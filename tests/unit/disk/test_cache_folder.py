@@ -200,7 +200,10 @@ def test_a_process_that_closes_a_removed_index_harms_no_later_one(
     first.close()
 
 
-def test_a_directory_that_was_emptied_under_a_cache_is_filled_again(tmp_path: Path) -> None:
+def test_a_directory_that_was_emptied_under_a_cache_is_filled_again(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("was removed: it begins anew")
     cache = DiskCache(tmp_path, LIMITS)
     keep(cache, object_name(6))
     os.rename(tmp_path / "1", tmp_path.parent / f"{tmp_path.name}-elsewhere")  # noqa: PTH104

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from s3mount.config import GIB
 from s3mount.disk.contents import Selection
+from s3mount.disk.data_files import DataFiles
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.notes import NOTES_MAX, Notes
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT, ObjectName
@@ -287,7 +289,10 @@ def test_evicted_small_objects_leave_no_bytes_on_the_disk(tmp_path: Path) -> Non
     cache.close()
 
 
-def test_the_free_space_of_the_file_system_is_kept(tmp_path: Path) -> None:
+def test_the_free_space_of_the_file_system_is_kept(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("stay free (--cache-free-space)")
     cache = DiskCache(tmp_path, LIMITS)
     keep(cache, object_name(0))
     status = os.statvfs(tmp_path)
@@ -298,6 +303,25 @@ def test_the_free_space_of_the_file_system_is_kept(tmp_path: Path) -> None:
 
     assert keep(cache, object_name(1)) == 0
     assert cache.usage().segments == 0
+    cache.close()
+
+
+def test_a_lack_of_free_space_is_logged_once_until_there_was_room(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    expected_warnings: list[str],
+) -> None:
+    expected_warnings.append("--cache-free-space")
+    cache = DiskCache(tmp_path, LIMITS)
+    logged = []
+
+    for number, free in enumerate((0, 0, GIB, 0)):
+        monkeypatch.setattr(DataFiles, "free_space", lambda _files, free=free: free)
+        keep(cache, object_name(number))
+        logged.append(len(caplog.messages))
+
+    assert logged == [1, 1, 1, 2]
     cache.close()
 
 

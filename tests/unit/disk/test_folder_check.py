@@ -1,5 +1,6 @@
 """The cache directory: private to its user, and no other user can put another in its place."""
 
+import errno
 import os
 import stat
 from collections.abc import Callable
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.disk.folder_check import open_existing_folder, prepare_folder
+from s3mount.disk.folder_check import failure_within, open_existing_folder, prepare_folder
 from s3mount.errors import CacheDirectoryError
 
 NOBODY = 65534
@@ -108,7 +109,19 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path) -> None:
     cache.mkdir(mode=0o700)
     os.chown(cache, NOBODY, NOBODY)
 
-    assert "it belongs to the user nobody" in refusal(cache)
+    refused = refusal(cache)
+
+    assert "it belongs to the user nobody" in refused
+    assert "mount with --run-as nobody" in refused
+
+
+def test_folders_of_another_user_in_a_directory_of_this_one_are_named(tmp_path: Path) -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied", str(tmp_path / "1"))
+
+    told = str(failure_within(tmp_path, denied))
+
+    assert "the user root may not use '1' in it" in told
+    assert told.endswith(f"chown -R root {tmp_path}")
 
 
 def test_a_symbolic_link_is_refused_also_to_a_directory_that_would_do(tmp_path: Path) -> None:

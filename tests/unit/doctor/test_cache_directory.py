@@ -1,6 +1,7 @@
 """The check of the cache directory: what it says, and that it leaves nothing there."""
 
 import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -41,16 +42,26 @@ def test_a_directory_that_suits_is_told_with_its_file_system_space_and_speed(
     assert [*folder.iterdir()] == []
 
 
-def test_a_directory_that_is_absent_is_not_made(tmp_path: Path) -> None:
-    result = found(tmp_path / "cache")
+@pytest.mark.parametrize("name", ["cache", "absent/too/cache"])
+def test_a_directory_that_is_absent_is_not_made(tmp_path: Path, name: str) -> None:
+    result = found(tmp_path / name)
 
     assert result.outcome is Outcome.OK, result
     assert "absent: the mount makes it" in result.text
     assert [*tmp_path.iterdir()] == []
 
 
-def test_a_directory_that_a_mount_would_refuse_is_a_failure(folder: Path) -> None:
+def test_a_directory_that_a_mount_would_make_private_is_left_as_it_is(folder: Path) -> None:
     folder.chmod(0o755)
+
+    result = found(folder)
+
+    assert result.outcome is not Outcome.FAILURE, result
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o755
+
+
+def test_a_directory_that_a_mount_would_refuse_is_a_failure(folder: Path) -> None:
+    folder.chmod(0o777)
 
     result = found(folder)
 
@@ -75,6 +86,15 @@ def test_less_free_space_than_is_to_be_left_is_a_warning(folder: Path) -> None:
 
     assert result.outcome is Outcome.WARNING
     assert "less than --cache-free-space" in result.text
+
+
+@pytest.mark.parametrize(("free", "shown"), [(3 << 29, "1.5 GiB free"), (5 << 20, "5 MiB free")])
+def test_little_free_space_has_a_unit_that_suits(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, free: int, shown: str
+) -> None:
+    monkeypatch.setattr(cache_directory, "_free_bytes", lambda _: free)
+
+    assert shown in found(folder).text
 
 
 def test_a_file_system_without_holes_is_a_warning(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import gc
+import logging
 import socket
 import ssl
 import threading
@@ -126,6 +127,9 @@ def message(**options: Any) -> str:
 
 
 EMPTY = listing("<IsTruncated>false</IsTruncated>")
+ONE_PREFIX = listing(
+    "<CommonPrefixes><Prefix>2024/a/</Prefix></CommonPrefixes><IsTruncated>false</IsTruncated>"
+)
 BUSY = error(503, "SlowDown", retry_after="120")
 WEB_PAGE = http(200, b"<html><body>Welcome</body></html>", content_type="text/html")
 
@@ -502,6 +506,24 @@ def test_a_store_that_comes_up_late_is_waited_for(
     opened(StoreConfig(bucket="photos", endpoint_url=f"http://127.0.0.1:{port}"))
     ready.set()
     thread.join()
+
+
+@pytest.mark.parametrize(
+    ("page", "prefix", "expected"),
+    [
+        (EMPTY, "2O24/", ["no key is below '2O24/' in 'photos' now: check its spelling"]),
+        (EMPTY, "", []),
+        (ONE_PREFIX, "2024/", []),
+    ],
+)
+def test_a_prefix_without_keys_is_logged(
+    page: bytes, prefix: str, expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "s3mount.s3.bucket_check")
+    with scripted(says_and_ends(page)) as server:
+        opened(at(server, prefix=prefix))
+
+    assert caplog.messages == expected
 
 
 def test_it_is_said_once_what_is_waited_for(expected_warnings: list[str]) -> None:

@@ -20,3 +20,26 @@ def test_a_mount_at_its_path_is_left_alone() -> None:
 
     assert (done.returncode, done.stdout) == (1, "")
     assert "something is mounted at /dev/shm already" in done.stderr
+
+
+def test_a_second_interrupt_does_not_interrupt_the_removal() -> None:
+    """Ctrl-C, pressed twice, left the mount point behind, and a traceback."""
+    program = """
+import signal
+from scripts.lib import demo
+
+for number in demo.SIGNALS:
+    signal.signal(number, demo.interrupt)
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    for number in demo.SIGNALS:
+        signal.raise_signal(number)
+    print("removed")
+"""
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+
+    assert (done.returncode, done.stdout, done.stderr) == (0, "removed\n", "")

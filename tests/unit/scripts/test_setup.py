@@ -1,4 +1,4 @@
-"""Scripts that root runs: none imports from the current directory."""
+"""Scripts that root runs: none imports from the current directory, and each explains itself."""
 
 import re
 import subprocess
@@ -42,3 +42,17 @@ def test_no_module_is_run_from_the_current_directory(script: Path) -> None:
 
     assert runs
     assert [run for run in runs if '"$python" -I -m venv' not in run] == []
+
+
+@pytest.mark.parametrize("script", ["install", "uninstall", "package"])
+@pytest.mark.parametrize(("option", "status"), [("--help", 0), ("--nonsense", 2)])
+def test_a_script_says_how_it_is_used(script: str, option: str, status: int) -> None:
+    done = subprocess.run(
+        [ROOT / "scripts" / script, option], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == status
+    shown, silent = (done.stderr, done.stdout) if status else (done.stdout, done.stderr)
+    assert f"  scripts/{script}  " in shown
+    assert "shellcheck" not in shown
+    assert silent == ""
