@@ -81,8 +81,8 @@ class StrideDetector:
             each.start < stop and start < each.stop for each in self._elements(1, self._ahead)
         )
 
-    def take_left(self) -> tuple[ByteRange, ...]:
-        """All that is planned and yet to be read, which is expected no longer."""
+    def take_planned(self) -> tuple[ByteRange, ...]:
+        """What is planned and yet to be read, also by a stride that was broken; now nothing is."""
         left = self.left or self._elements(1, self._ahead)
         self.left, self._ahead = (), 0
         return left

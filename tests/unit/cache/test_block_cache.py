@@ -12,12 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from s3mount.cache.active_patterns import ActiveStreams
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.forward_steps import LONG_STEPS
 from s3mount.cache.forward_steps import STEPS as SPARSE_STEPS
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.cache.stride import STEPS
 from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
@@ -893,14 +893,14 @@ async def test_a_read_looks_at_few_streams_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked_at = 0
-    has_moved = ReadaheadScheduler._has_moved
+    has_moved = ActiveStreams._has_moved
 
-    def count(self: ReadaheadScheduler, *arguments: Any) -> bool:
+    def count(*arguments: Any) -> bool:
         nonlocal looked_at
         looked_at += 1
-        return has_moved(self, *arguments)
+        return has_moved(*arguments)
 
-    monkeypatch.setattr(ReadaheadScheduler, "_has_moved", count)
+    monkeypatch.setattr(ActiveStreams, "_has_moved", staticmethod(count))
     async with prompt_cache(connections=4) as rig:
         for version in many_files(6):
             reader = rig.cache.open(version)
