@@ -102,9 +102,7 @@ class BufferPool:
         self._pending.append(allocation)
         try:
             await allocation.granted.wait()
-        except (
-            BaseException
-        ):  # cancelled: neither its place nor a buffer that has been granted meanwhile may be lost
+        except BaseException:  # raised again; its place, or a buffer granted meanwhile, is not lost
             self._withdraw(allocation)
             raise
         assert allocation.buffer is not None
