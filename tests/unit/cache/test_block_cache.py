@@ -345,7 +345,7 @@ async def test_a_read_that_cannot_be_started_leaves_nothing_behind(
 
     assert [rig.store.content(SMALL)[:1]] == again
     assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
-    assert rig.cache._loader.memory.used - rig.cache._loader.memory._idle_bytes == SMALL.size
+    assert rig.cache._loader.memory.used - rig.cache._loader.memory._idle.octets == SMALL.size
 
 
 async def test_closing_the_last_reader_cancels_fetches_without_waiters(rig: Rig) -> None:
@@ -401,7 +401,7 @@ async def test_a_cancelled_fetch_keeps_buffer_and_budget_until_nobody_writes_to_
         > 0
     )
     assert (0, 0) == (loads.prefetches.readers.octets, loads.prefetches.readers.count)
-    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._lru.currsize
+    assert loads.memory.used == loads.memory._idle.octets + loads.memory._lru.currsize
 
 
 async def test_a_fetch_that_succeeds_as_it_is_cancelled_is_not_kept(rig: Rig) -> None:
