@@ -1,17 +1,11 @@
 """Buffer pool: the memory of the mount in one budget, reused buffers, and the order of eviction.
 
-Buffers are writable views, from 64 KiB up each of an anonymous mapping of its own. A fresh 8 MiB
-buffer page-faults 2048 times, so it is kept for the next fetch of its length. What is dropped goes
-back to the kernel at once, which a heap with holes would not do, so the limit holds for resident
-memory too.
-
 An evictable block may be evicted whenever the event loop runs something else. A block that is being
 fetched, or that has waiters, is not evictable. A buffer that a source holds is in use until it is
 let go, whatever becomes of its block.
 """
 
 import math
-import mmap
 from collections import deque
 from collections.abc import Callable, Iterable
 from itertools import islice
@@ -22,8 +16,8 @@ from cachetools import LRUCache
 
 from s3mount.cache.block import Block
 from s3mount.cache.buffer_holds import BufferHolds
+from s3mount.cache.idle_buffers import IdleBuffers, allocate
 
-_MAPPED_FROM: Final = 1 << 16
 _CANDIDATES: Final = 32  # blocks that are looked at for one that nobody wants
 _LEAST_COST: Final = 2048  # bytes; a block of a few bytes still has its objects
 
@@ -54,8 +48,7 @@ class BufferPool:
         # `_prefetched` if a stream is expected to read it. `_finished` are those of `_lru` that go
         # first. A pending allocation is served before any new one.
         self.used = 0
-        self._idle: dict[int, list[memoryview]] = {}
-        self._idle_bytes = 0
+        self._idle = IdleBuffers()
         self._lru: LRUCache[Block, Block] = LRUCache(math.inf, getsizeof=_cost)
         self._finished: dict[Block, None] = {}
         self._warmed: dict[Block, None] = {}
@@ -83,7 +76,7 @@ class BufferPool:
             return None
         evictable = self._evictable + (0 if spares_warmed else self._warmed_bytes)
         evictable -= self.holds.lent_bytes
-        used = self.used - self._idle_bytes + block_cost(length)
+        used = self.used - self._idle.octets + block_cost(length)
         if may_queue and self._last_accessed in self._finished:
             evictable = 0  # `acquire` evicts that block first
         is_too_little = used - evictable > self.limit
@@ -102,9 +95,7 @@ class BufferPool:
         self._pending.append(allocation)
         try:
             await allocation.granted.wait()
-        except (
-            BaseException
-        ):  # cancelled: neither its place nor a buffer that has been granted meanwhile may be lost
+        except BaseException:  # raised again; its place, or a buffer granted meanwhile, is not lost
             self._withdraw(allocation)
             raise
         assert allocation.buffer is not None
@@ -165,7 +156,7 @@ class BufferPool:
     @property
     def free(self) -> int:
         """Bytes that can be lent without evicting a block."""
-        return 0 if self._pending else self.limit - self.used + self._idle_bytes
+        return 0 if self._pending else self.limit - self.used + self._idle.octets
 
     def unused_blocks(self) -> list[Block]:
         """The evictable blocks that were read, and whose readers have all closed."""
@@ -210,11 +201,10 @@ class BufferPool:
 
     def _find_buffer(self, length: int) -> memoryview | None:
         while True:
-            if idle := self._idle.get(length):
-                self._idle_bytes -= length
-                return idle.pop()
+            if (idle := self._idle.take(length)) is not None:
+                return idle
             if self.used + block_cost(length) <= self.limit:
-                buffer = _allocate(length)
+                buffer = allocate(length)
                 self.used += block_cost(length)
                 return buffer
             if not (self._drop_idle() or self._evict()):
@@ -293,22 +283,13 @@ class BufferPool:
     def _put_idle(self, buffer: memoryview) -> None:
         if self.holds.is_used and self.holds.keep(buffer):
             return
-        length = len(buffer)
-        if length < _MAPPED_FROM:
-            self.used -= block_cost(length)
-            return
-        self._idle.setdefault(length, []).append(buffer)
-        self._idle_bytes += length
+        if not self._idle.put(buffer):
+            self.used -= block_cost(len(buffer))
 
     def _drop_idle(self) -> bool:
-        for length, idle in list(self._idle.items()):
-            if idle:
-                idle.pop()
-                self.used -= length
-                self._idle_bytes -= length
-                return True
-            del self._idle[length]
-        return False
+        dropped = self._idle.drop()
+        self.used -= dropped
+        return dropped > 0
 
     def _serve_pending(self) -> None:
         while self._pending and (buffer := self._find_buffer(self._pending[0].length)) is not None:
@@ -331,9 +312,3 @@ def block_cost(length: int) -> int:
 
 def _cost(block: Block) -> int:
     return block_cost(len(block))
-
-
-def _allocate(length: int) -> memoryview:
-    if length < _MAPPED_FROM:
-        return memoryview(bytearray(length))
-    return memoryview(mmap.mmap(-1, length, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))

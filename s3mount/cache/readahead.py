@@ -107,6 +107,14 @@ class Readahead:
         stream.was_contended = True
         stream.window = min(stream.window, self._sizes.piece * CONTENDED_PIECES)
 
+    def is_due(self, stream: SequentialStream) -> bool:
+        """Whether `ahead` may be more than empty, if the share is large enough."""
+        return (
+            stream.position + stream.window >= stream.next_stop
+            and stream.frontier < self._size
+            and stream.position + stream.evidence >= stream.next_stop
+        )
+
     def ahead(
         self, stream: SequentialStream, share: int, room: int | None = None
     ) -> tuple[ByteRange, ...]:

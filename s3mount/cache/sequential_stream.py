@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from s3mount.cache.forward_steps import ForwardSteps
+from s3mount.s3.model import ByteRange
 
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
 ALONE_FACTOR: Final = 8  # bytes of a single fetch for each byte read in sequence
@@ -64,13 +65,13 @@ class SequentialStream:
         in_sequence = self.run * factor
         return in_sequence if self.steps is None else max(in_sequence, self.steps.evidence)
 
-    def rest(self) -> tuple[int, int]:
-        """Stop until there is new evidence; the start and stop of what was not read yet."""
-        ahead = min(self.position, self.frontier), self.frontier
+    def take_planned(self) -> tuple[ByteRange, ...]:
+        """What is planned and yet to be read; nothing more is until there is new evidence."""
+        planned = ByteRange(min(self.position, self.frontier), self.frontier)
         self.window = self.run = 0
         self.steps = None
         self.frontier = self.next_stop = self.position
-        return ahead
+        return (planned,) if planned else ()
 
     def rewind(self, start: int) -> None:
         """Plan again from *start* on: there was no room to fetch it."""

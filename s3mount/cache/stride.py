@@ -8,7 +8,8 @@ Knows offsets only. Invariants:
 3. An element is planned once while the stride goes on, and lies in the object; again if it is said
    not to be fetched.
 4. A short stride forward is left to readahead, which fetches what lies between the reads too.
-5. What was planned is expected until it is read, or is in `left`.
+5. What was planned is expected until it is read, or is in `left`. An element that has become too
+   long for a stride ends it.
 """
 
 from typing import Final
@@ -60,14 +61,15 @@ class StrideDetector:
         """
         if offset == self._stop:
             self._stop = stop
+            if self.length and stop - self._start > self._sizes.small:  # it goes on in order
+                self._break()
             return ()
         stride, length = offset - self._start, max(self._stop - self._start, stop - offset)
         self._steps = self._steps + 1 if stride == self._stride else 1
         is_short = 0 <= stride <= SHORT_STEP * self._sizes.block
         if self._steps < STEPS or is_short or not length <= min(abs(stride), self._sizes.small):
-            if self._ahead:
-                self.left, self._ahead = self._elements(1, self._ahead), 0
-            self._start, self._stop, self._stride, self.length = offset, stop, stride, 0
+            self._break()
+            self._start, self._stop, self._stride = offset, stop, stride
             return ()
         self._start, self._stop, self.length = offset, stop, length
         self._ahead = max(0, self._ahead - 1)
@@ -81,8 +83,8 @@ class StrideDetector:
             each.start < stop and start < each.stop for each in self._elements(1, self._ahead)
         )
 
-    def take_left(self) -> tuple[ByteRange, ...]:
-        """All that is planned and yet to be read, which is expected no longer."""
+    def take_planned(self) -> tuple[ByteRange, ...]:
+        """What is planned and yet to be read, also by a stride that was broken; now nothing is."""
         left = self.left or self._elements(1, self._ahead)
         self.left, self._ahead = (), 0
         return left
@@ -90,6 +92,12 @@ class StrideDetector:
     def rewind(self, count: int) -> None:
         """Plan the last *count* elements again: there was no room to fetch them."""
         self._ahead = max(0, self._ahead - count)
+
+    def _break(self) -> None:
+        """Leave the stride, with what it has planned."""
+        if self._ahead:
+            self.left, self._ahead = self._elements(1, self._ahead), 0
+        self.length = 0
 
     def _plan(self, share: int) -> tuple[ByteRange, ...]:
         room = share // (self.length + 2 * self._sizes.block)  # with what aligns it

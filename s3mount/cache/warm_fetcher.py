@@ -143,8 +143,9 @@ class WarmFetcher:
     async def wait_capacity(self, length: int) -> None:
         """Wait until a request for *length* bytes would be sent at once, behind no reader's."""
         await trio.lowlevel.checkpoint()
+        source, prefetches = self._source, self._loader.prefetches
         # the limiter tells nobody of a permit that is free
-        while not (self._source.has_capacity() and self._loader.prefetches.has_warm_room(length)):  # noqa: ASYNC110
+        while not (source.has_capacity() and prefetches.has_warm_room(length)):  # noqa: ASYNC110
             await trio.sleep(PAUSE)
 
     async def fetch(self, blocks: VersionBlocks, piece: ByteRange) -> int | None:

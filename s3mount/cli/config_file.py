@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from s3mount.cli.mount_options import parse_mount_options
+from s3mount.cli.option_types import OPTIONS, REPEATABLE
 from s3mount.cli.option_value import OptionValue, parse_value, refuse_secret
-from s3mount.cli.options import BY_NAME, OPTIONS, REPEATABLE, canonical
+from s3mount.cli.options import BY_NAME, canonical
 from s3mount.cli.quantities import show_size
 from s3mount.cli.words import suggestion
 from s3mount.errors import UsageError

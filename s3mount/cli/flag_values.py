@@ -6,8 +6,9 @@ from typing import Any
 from s3mount.cli.build_config import MountArguments
 from s3mount.cli.config_file import ConfigFile, read_config_file
 from s3mount.cli.mount_options import parse_mount_options
+from s3mount.cli.option_types import OPTIONS, REPEATABLE
 from s3mount.cli.option_value import OptionValue, parse_value
-from s3mount.cli.options import OPTION_TABLE, OPTIONS, REPEATABLE
+from s3mount.cli.options import OPTION_TABLE
 
 
 def mount_arguments(given: Mapping[str, Any]) -> MountArguments:

@@ -6,7 +6,8 @@ Whatever is wrong is a `UsageError` that names the place: a flag, a line of a fi
 import re
 from typing import Final, NamedTuple
 
-from s3mount.cli.options import MASK, MODE, Option
+from s3mount.cli.option_types import MASK, MODE
+from s3mount.cli.options import Option
 from s3mount.errors import UsageError
 
 # A key that looks like one of these is refused before its value is read. `profile` is none.

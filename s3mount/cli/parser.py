@@ -10,8 +10,9 @@ from s3mount import __version__
 from s3mount.cli.build_config import MountArguments
 from s3mount.cli.completion import CompletedText
 from s3mount.cli.flag_values import mount_arguments
+from s3mount.cli.option_types import FILES, FOLDER, REPEATABLE
 from s3mount.cli.option_value import refuse_secret
-from s3mount.cli.options import BY_NAME, FILES, FOLDER, OPTION_TABLE, REPEATABLE, Option
+from s3mount.cli.options import BY_NAME, OPTION_TABLE, Option
 from s3mount.cli.words import suggestion
 from s3mount.errors import UsageError
 

@@ -7,7 +7,8 @@ What it does not know (help, a mistake, `--`) it leaves to click, so messages ar
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from s3mount.cli.options import OPTION_TABLE, REPEATABLE
+from s3mount.cli.option_types import REPEATABLE
+from s3mount.cli.options import OPTION_TABLE
 
 _PLACES: Final = ("bucket", "mountpoint")
 _CONFIG: Final = "config"

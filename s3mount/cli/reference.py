@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Final
 
-from s3mount.cli.options import OPTION_TABLE, OPTIONS, Option
+from s3mount.cli.option_types import OPTIONS
+from s3mount.cli.options import OPTION_TABLE, Option
 
 _HEAD: Final = """\
 # Options

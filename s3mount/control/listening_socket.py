@@ -31,7 +31,7 @@ class ListeningSocket:
             self._file = SocketFile(path)
             path.chmod(MODE)
             self.socket.listen(BACKLOG)
-        except BaseException:
+        except BaseException:  # raised again
             self.socket.close()
             raise
 

@@ -239,7 +239,7 @@ def _greeted(mount: Mount) -> Client:
             if time.monotonic() > deadline:
                 raise
             time.sleep(_BUSY_PAUSE)
-        except BaseException:
+        except BaseException:  # raised again
             connection.close()
             raise
 
@@ -265,7 +265,7 @@ def open_socket(mount: Mount) -> socket.socket:
         except UntrustedError as exc:
             connection.close()
             failure = exc
-        except BaseException:
+        except BaseException:  # raised again
             connection.close()
             raise
         else:

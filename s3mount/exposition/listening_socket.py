@@ -65,7 +65,7 @@ class MetricsSocket:
             remedies = _UNIX_REMEDIES if self._path else _REMEDIES
             remedy = remedies.get(exc.errno or 0, exc.strerror)
             raise SetupError(f"--metrics {address}: {remedy}") from exc
-        except BaseException:
+        except BaseException:  # raised again
             self.close()
             raise
 

@@ -9,7 +9,8 @@ from roff import ManualPage, escape, literal, usage
 from s3mount import __version__
 from s3mount.cli.clear import clear_command
 from s3mount.cli.mount_helper import FLAGS, USAGE
-from s3mount.cli.options import COUNT, FLAG, OPTION_TABLE, OPTIONS, REPEATABLE, Option
+from s3mount.cli.option_types import COUNT, FLAG, OPTIONS, REPEATABLE
+from s3mount.cli.options import OPTION_TABLE, Option
 from s3mount.cli.reference import EXIT_STATUS, SIGNALS
 from s3mount.ctl.commands import GROUP
 

@@ -14,7 +14,8 @@ from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.mount_helper import helper_config
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.options import BY_NAME, OPTION_TABLE, OPTIONS, Option
+from s3mount.cli.option_types import OPTIONS
+from s3mount.cli.options import BY_NAME, OPTION_TABLE, Option
 from s3mount.cli.parser import parse_arguments
 from s3mount.cli.store_values import parse_location
 from s3mount.config import Config

@@ -242,9 +242,10 @@ class Play:
             if block.buffer is not None
         ]
         lent = sum(max(len(block), 2048) for block in (*landed, *filling))
-        idle = sum(len(buffer) for buffers in memory._idle.values() for buffer in buffers)
+        kept = memory._idle._by_length.values()
+        idle = sum(len(buffer) for buffers in kept for buffer in buffers)
         assert lent + idle == memory.used <= self.limit
-        assert memory._idle_bytes == idle
+        assert memory._idle.octets == idle
         self._check_prefetches()
         assert memory._warmed_bytes == sum(block_cost(len(block)) for block in memory._warmed)
         for blocks_of_one in versions:

@@ -194,7 +194,7 @@ class Play:
         blocks = [block for each in self.cache._versions.values() for block in each._blocks]
         assert all(block.is_ready for block in blocks)
         lent = sum(max(len(block), 2048) for block in blocks)
-        assert lent + memory._idle_bytes == memory.used
+        assert lent + memory._idle.octets == memory.used
         self.threads.is_prompt = True
         with trio.fail_after(1):
             await self.source._writer.wait_done()

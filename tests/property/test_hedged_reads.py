@@ -213,7 +213,7 @@ async def _play(
         max(len(block), 2048) for blocks in cache._versions.values() for block in blocks._blocks
     )
     assert read_metrics(cache)["block_fetches_in_flight"] == 0
-    assert ready + cache._loader.memory._idle_bytes == cache._loader.memory.used <= limit
+    assert ready + cache._loader.memory._idle.octets == cache._loader.memory.used <= limit
     store.close()
 
 

@@ -117,7 +117,7 @@ def test_what_is_planned_is_expected_until_it_is_read_or_the_stride_is_broken(
             spans = detector.record_read(offset, offset + 4, share)
             expected -= {ByteRange(offset, offset + 4)}
             if detector.left:
-                assert expected <= set(detector.take_left())
+                assert expected <= set(detector.take_planned())
                 expected.clear()
             assert not expected & set(spans)
             detector.rewind(min(lost, len(spans)))

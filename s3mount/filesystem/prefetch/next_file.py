@@ -11,7 +11,6 @@ from itertools import islice
 
 from s3mount.filesystem.listing.entry_page import EntryPage
 from s3mount.filesystem.prefetch.policy import SMALL, PrefetchPolicy
-from s3mount.filesystem.prefetch.sibling_prefetcher import SORTED_AT_ONCE
 from s3mount.filesystem.prefetch.traversal_order import (
     EntryRef,
     OrderKind,
@@ -58,11 +57,9 @@ class NextFilePredictor(PrefetchPolicy):
         return self._kind
 
     def _order(self, kind: OrderKind, page: EntryPage) -> TraversalOrder | None:
-        by_name = self._orders.containing(OrderKind.NAME, page)
         if kind is OrderKind.NAME:
-            return by_name
-        is_sortable = by_name is not None and len(by_name) <= SORTED_AT_ONCE
-        return self._orders.containing(kind, page) if is_sortable else None
+            return self._orders.containing(kind, page)
+        return self._orders.by_inode_at_once(page)
 
 
 def _following(order: TraversalOrder, ref: EntryRef) -> Iterator[EntryRef]:

@@ -34,7 +34,6 @@ from s3mount.filesystem.prefetch.traversal_order import (
 )
 
 READERS_MAX = 32
-SORTED_AT_ONCE = 1_000  # entries; a larger directory is sorted by inode only at its second open
 TRUSTED_MAX = 8  # readers that begin a directory at once, before one of them goes on
 _PROVEN = 3  # opens in order, after which the next directory is expected to be read likewise
 _FEW = 2  # opens in order, or files of a directory: a reader that then leaves it is followed
@@ -185,9 +184,9 @@ class SiblingPrefetcher(PrefetchPolicy):
         by_name = self._orders.containing(OrderKind.NAME, ref.page)
         assert by_name is not None
         if self._proven is not None:
-            is_by_name, order = self._proven.kind is OrderKind.NAME, by_name
-            if not is_by_name and len(by_name) <= SORTED_AT_ONCE:
-                order = self._orders.containing(OrderKind.INODE, ref.page) or by_name
+            order = by_name
+            if self._proven.kind is OrderKind.INODE:
+                order = self._orders.by_inode_at_once(ref.page) or by_name
             is_in_order = order.kind is self._proven.kind and self._trusted < TRUSTED_MAX
             if is_in_order and order.index(Part.FILES, order.rank(ref)) < STEP_MAX:
                 self._trusted += 1

@@ -15,6 +15,7 @@ from s3mount.filesystem.listing.entry_page import EntryPage
 SORTED_MAX = 100_000  # entries; to sort more would block the event loop for over 50 ms
 KEPT_MAX = 2 * SORTED_MAX  # entries of cached orders; the metadata cache may have evicted them
 DIRECTORY_ENTRIES = 20  # entries that take the memory of an order without any, and its page: 1.5 kB
+SORTED_AT_ONCE = 1_000  # entries; a larger directory is sorted by inode only at its second open
 SORTED_PER_OPEN = 512  # entries, on average: some 0.2 ms of CPU
 
 
@@ -148,6 +149,12 @@ class TraversalOrders:
         if kind is OrderKind.NAME:
             return TraversalOrder(kind, page.prefix, [page], is_whole=False)
         return None
+
+    def by_inode_at_once(self, page: EntryPage) -> TraversalOrder | None:
+        """The order by inode of the directory of *page*, if it is small; None if `get` has none."""
+        by_name = self.containing(OrderKind.NAME, page)
+        is_small = by_name is not None and len(by_name) <= SORTED_AT_ONCE
+        return self.containing(OrderKind.INODE, page) if is_small else None
 
     def get(self, kind: OrderKind, prefix: str) -> TraversalOrder | None:
         """The order of the directory *prefix*, if all its entries are known.

@@ -39,7 +39,7 @@ async def check_versioning(config: StoreConfig, bucket: VersionedBucket) -> None
     except S3MountError as exc:
         raise SetupError(_refusal(option, exc), bucket=config.bucket, code=exc.code) from exc
     if not has_any:
-        _report_none(config, await _has_versioning(bucket))
+        _report_none(config, has_versioning=await _has_versioning(bucket))
     if config.at_ns is not None:
         log.info("showing the bucket as it was at %s", show_moment(config.at_ns))
 
@@ -119,7 +119,7 @@ async def _has_versioning(bucket: VersionedBucket) -> bool | None:
         return None
 
 
-def _report_none(config: StoreConfig, has_versioning: bool | None) -> None:  # noqa: FBT001 - three values
+def _report_none(config: StoreConfig, *, has_versioning: bool | None) -> None:
     """Report that no version was seen: log it, or raise SetupError."""
     if has_versioning:
         return

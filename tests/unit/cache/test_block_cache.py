@@ -12,12 +12,12 @@ import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
+from s3mount.cache.active_patterns import ActiveStreams
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.forward_steps import LONG_STEPS
 from s3mount.cache.forward_steps import STEPS as SPARSE_STEPS
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.cache.stride import STEPS
 from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
@@ -345,7 +345,7 @@ async def test_a_read_that_cannot_be_started_leaves_nothing_behind(
 
     assert [rig.store.content(SMALL)[:1]] == again
     assert 0 == read_metrics(rig.cache)["block_fetches_in_flight"]
-    assert rig.cache._loader.memory.used - rig.cache._loader.memory._idle_bytes == SMALL.size
+    assert rig.cache._loader.memory.used - rig.cache._loader.memory._idle.octets == SMALL.size
 
 
 async def test_closing_the_last_reader_cancels_fetches_without_waiters(rig: Rig) -> None:
@@ -401,7 +401,7 @@ async def test_a_cancelled_fetch_keeps_buffer_and_budget_until_nobody_writes_to_
         > 0
     )
     assert (0, 0) == (loads.prefetches.readers.octets, loads.prefetches.readers.count)
-    assert loads.memory.used == loads.memory._idle_bytes + loads.memory._lru.currsize
+    assert loads.memory.used == loads.memory._idle.octets + loads.memory._lru.currsize
 
 
 async def test_a_fetch_that_succeeds_as_it_is_cancelled_is_not_kept(rig: Rig) -> None:
@@ -893,14 +893,14 @@ async def test_a_read_looks_at_few_streams_however_many_there_are(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     looked_at = 0
-    has_moved = ReadaheadScheduler._has_moved
+    has_moved = ActiveStreams._has_moved
 
-    def count(self: ReadaheadScheduler, *arguments: Any) -> bool:
+    def count(*arguments: Any) -> bool:
         nonlocal looked_at
         looked_at += 1
-        return has_moved(self, *arguments)
+        return has_moved(*arguments)
 
-    monkeypatch.setattr(ReadaheadScheduler, "_has_moved", count)
+    monkeypatch.setattr(ActiveStreams, "_has_moved", staticmethod(count))
     async with prompt_cache(connections=4) as rig:
         for version in many_files(6):
             reader = rig.cache.open(version)

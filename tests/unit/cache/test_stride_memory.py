@@ -147,3 +147,16 @@ async def test_a_stride_that_ended_with_the_object_takes_no_memory_of_others(
 
         ahead = [span for span in play.link.asked["1"] if span.start >= 10 * STRIDE]
         assert len(ahead) == 10  # to the end; 9 if both had a share
+
+
+@pytest.mark.usefixtures("autojump_clock")
+async def test_elements_make_way_once_the_reader_goes_on_in_order() -> None:
+    async with strides(64 * MIB, 1, MIB) as play:
+        await play.read(range(60, 50, -1))
+        await trio.sleep(1)
+        assert {number for number in play.ahead(0) if number < 51} == {*range(35, 51)}
+
+        for number in range(12):
+            await play.readers[0].read(51 * STRIDE + MIB + number * READ, READ)
+
+        assert {number for number in play.ahead(0) if number < 51} == set()

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from s3mount.cli.build_config import MountArguments, build_config
 from s3mount.cli.config_file import parse_config_file
 from s3mount.cli.mount_options import parse_mount_options
-from s3mount.cli.options import BY_NAME, FLAG, OPTION_TABLE
+from s3mount.cli.option_types import FLAG
+from s3mount.cli.options import BY_NAME, OPTION_TABLE
 from s3mount.cli.parser import parse_arguments
 from s3mount.config import (
     INDEFINITE,

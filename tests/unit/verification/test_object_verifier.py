@@ -400,7 +400,7 @@ async def test_requests_are_behind_those_of_readers_and_memory_is_left_as_it_was
         assert {request.priority for request in each.gets} == {Priority.PREFETCH}
         assert not each.cache._blocks_of(version)
         assert each.cache._blocks_of(other).gaps(ByteRange(0, other.size)) == []
-        idle = each.cache._loader.memory._idle_bytes
+        idle = each.cache._loader.memory._idle.octets
         assert each.cache._loader.memory.used - idle <= used
 
 
