@@ -598,7 +598,10 @@ def test_new_records_stay_when_few_old_ones_make_room(tmp_path: Path) -> None:
     cache.close()
 
 
-def test_records_that_have_no_room_are_told_of(tmp_path: Path) -> None:
+def test_records_that_have_no_room_are_told_of(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("the disk cache keeps nothing new")
     cache = DiskCache(tmp_path, DiskLimits(16 * MIB, free_space=1 << 60))
 
     assert not cache.put_records({b"k" * 20: b"v"})
