@@ -13,8 +13,8 @@ import trio
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import StoreSource
 from s3mount.cache.buffer_pool import BufferPool
-from s3mount.cache.disk_health import disk_health
-from s3mount.cache.disk_source import DiskSource
+from s3mount.cache.disk_tier.health import disk_health
+from s3mount.cache.disk_tier.source import DiskSource
 from s3mount.config import BlockConfig, Config, MountConfig, StoreConfig, TreeConfig
 from s3mount.daemon.lifecycle import register_process
 from s3mount.daemon.log_rate_limit import LogLimit

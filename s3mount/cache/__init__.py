@@ -1,8 +1,8 @@
 """Block cache: the bytes of object versions, in memory, each fetched once and read ahead.
 
-In reading order: `ranges` and `readahead` are pure (offsets in, byte ranges out). `block` is what
+In reading order: `ranges` and `readahead/` are pure (offsets in, byte ranges out). `block` is what
 is held of one version, `buffer_pool` the memory, `prefetch_budget` how much of it prefetches may
-fill, `block_source` where bytes come from, `disk_source` the tier of them that is on disk.
+fill, `block_source` where bytes come from, `disk_tier/` the tier of them that is on disk.
 `block_loader` fetches blocks, `fetch_planner` decides which byte ranges they have, and
 `readahead_scheduler` how far ahead, for the streams and strides that `active_patterns` has, unless
 there is `contention`. `object_reader` is an open handle, and `block_cache` the one object of the

@@ -16,9 +16,9 @@ from typing import Final, Generic, Protocol, TypeVar
 
 from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
-from s3mount.cache.readahead_shares import ReadaheadShares
-from s3mount.cache.sequential_stream import SequentialStream
-from s3mount.cache.stride import StrideDetector
+from s3mount.cache.readahead.sequential_stream import SequentialStream
+from s3mount.cache.readahead.shares import ReadaheadShares
+from s3mount.cache.readahead.stride import StrideDetector
 from s3mount.s3.model import ByteRange
 
 # A pattern is idle if it did not move while so many reads went elsewhere: in its own version (32

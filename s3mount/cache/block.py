@@ -12,10 +12,10 @@ from typing import Final
 import trio
 
 from s3mount import unawaited
-from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.ranges import FetchSizes, gaps
-from s3mount.cache.readahead import Readahead
-from s3mount.cache.stride import StrideDetector
+from s3mount.cache.readahead.forward_steps import StepLimit
+from s3mount.cache.readahead.policy import Readahead
+from s3mount.cache.readahead.stride import StrideDetector
 from s3mount.errors import S3MountError, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import Priority, StartedRead

@@ -15,9 +15,9 @@ from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.buffer_pool import BufferPool
 from s3mount.cache.fetch_planner import FetchPlanner
 from s3mount.cache.file_activity import FileActivity, latest_activity
-from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import FetchSizes, align
+from s3mount.cache.readahead.forward_steps import StepLimit
 from s3mount.cache.readahead_scheduler import ReadaheadScheduler
 from s3mount.cache.warm_fetcher import WarmFetcher
 from s3mount.config import BlockConfig

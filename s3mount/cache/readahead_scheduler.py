@@ -21,8 +21,8 @@ from s3mount.cache.block import VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.contention import FILL_LINK, Concurrency, Contention
 from s3mount.cache.fetch_planner import FetchPlanner
-from s3mount.cache.forward_steps import ForwardSteps
-from s3mount.cache.sequential_stream import SequentialStream
+from s3mount.cache.readahead.forward_steps import ForwardSteps
+from s3mount.cache.readahead.sequential_stream import SequentialStream
 from s3mount.s3.model import ByteRange, Reason
 
 _SEVERAL: Final = 4  # streams, beside which one more is likely to go on like them

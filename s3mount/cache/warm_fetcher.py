@@ -24,8 +24,8 @@ from s3mount.cache.block import Block, BlockFetch, VersionBlocks
 from s3mount.cache.block_loader import BlockLoader
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_pool import block_cost
-from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.ranges import FetchSizes, split
+from s3mount.cache.readahead.forward_steps import StepLimit
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 
 PAUSE: Final = 0.02  # seconds between two looks for a free connection

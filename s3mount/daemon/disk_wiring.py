@@ -7,9 +7,9 @@ import trio
 
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_contents import DiskContents
-from s3mount.cache.disk_health import ReadWriteHealth, disk_health
-from s3mount.cache.disk_source import DiskSource
+from s3mount.cache.disk_tier.contents import DiskContents
+from s3mount.cache.disk_tier.health import ReadWriteHealth, disk_health
+from s3mount.cache.disk_tier.source import DiskSource
 from s3mount.config import Config, DiskConfig, StoreConfig
 from s3mount.daemon.disk_records import DiskRecords
 from s3mount.disk.disk_cache import DiskCache

@@ -14,7 +14,7 @@ from time import time
 
 import trio
 
-from s3mount.cache.disk_health import disk_health
+from s3mount.cache.disk_tier.health import disk_health
 from s3mount.config import Config, StoreConfig, TreeConfig
 from s3mount.daemon.disk_records import DiskRecords
 from s3mount.errors import CacheDiskError

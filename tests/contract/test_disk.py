@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from s3mount.cache.disk_protocol import Disk
+from s3mount.cache.disk_tier.protocol import Disk
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.object_name import EXTENT, MIB, SEGMENT, ObjectName
 from s3mount.disk.reservation import Kept

@@ -16,9 +16,9 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import PAUSE, disk_health
-from s3mount.cache.disk_readers import SLOW_AFTER
-from s3mount.cache.disk_source import DiskSource
+from s3mount.cache.disk_tier.health import PAUSE, disk_health
+from s3mount.cache.disk_tier.readers import SLOW_AFTER
+from s3mount.cache.disk_tier.source import DiskSource
 from s3mount.cache.ranges import KIB, FetchSizes
 from s3mount.config import BlockConfig
 from s3mount.disk.object_name import ObjectName

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cache.forward_steps import (
+from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps
+from s3mount.cache.readahead.forward_steps import (
     CREDIT,
     FACTOR,
     LONG_FACTOR,
@@ -18,9 +19,8 @@ from s3mount.cache.forward_steps import (
     STEPS,
     StepLimit,
 )
-from s3mount.cache.ranges import KIB, MIB, FetchSizes, align, gaps
-from s3mount.cache.readahead import REORDER, Readahead
-from s3mount.cache.sequential_stream import ALONE_FACTOR, WINDOW_FACTOR, SequentialStream
+from s3mount.cache.readahead.policy import REORDER, Readahead
+from s3mount.cache.readahead.sequential_stream import ALONE_FACTOR, WINDOW_FACTOR, SequentialStream
 from s3mount.s3.model import ByteRange
 
 SIZES = FetchSizes(part=8 * MIB)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from s3mount.cache.ranges import KIB, MIB, FetchSizes
-from s3mount.cache.stride import MOST_AHEAD, STEPS, StrideDetector
+from s3mount.cache.readahead.stride import MOST_AHEAD, STEPS, StrideDetector
 from s3mount.s3.model import ByteRange
 
 SIZES = FetchSizes(part=8 * MIB)

@@ -65,6 +65,10 @@ WRONG_IMPORTS = [
     ("s3mount.disk.new_module", "s3mount.disk.segment", "the disk cache"),
     ("s3mount.disk.disk_cache", "s3mount.s3.model", "packages import downwards"),
     ("s3mount.cache.block_cache", "xxhash", "xxhash"),
+    ("s3mount.cache.block", "s3mount.cache.block_loader", "the block cache"),
+    ("s3mount.cache.new_module", "s3mount.cache.ranges", "the block cache"),
+    ("s3mount.cache.block_loader", "s3mount.cache.disk_tier.source", "the tiers of the block"),
+    ("s3mount.cache.readahead.stride", "s3mount.cache.readahead.policy", "readahead policies"),
 ]
 
 

@@ -8,8 +8,8 @@ from trio.testing import wait_all_tasks_blocked
 from s3mount.cache.block_source import StoreSource
 from s3mount.cache.buffer_holds import BufferHolds
 from s3mount.cache.buffer_pool import BufferPool
-from s3mount.cache.disk_health import disk_health
-from s3mount.cache.disk_source import DiskSource
+from s3mount.cache.disk_tier.health import disk_health
+from s3mount.cache.disk_tier.source import DiskSource
 from s3mount.disk.object_name import KIB, MIB, ObjectName
 from s3mount.disk.reservation import Kept
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason

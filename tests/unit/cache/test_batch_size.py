@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cache.disk_readers import SLOW_AFTER
-from s3mount.cache.write_queue import BATCH_LEAST, BatchSize
+from s3mount.cache.disk_tier.readers import SLOW_AFTER
+from s3mount.cache.disk_tier.write_queue import BATCH_LEAST, BatchSize
 
 MOST = 4 * BATCH_LEAST
 

@@ -14,11 +14,11 @@ from trio.testing import MockClock, wait_all_tasks_blocked
 
 from s3mount.cache.active_patterns import ActiveStreams
 from s3mount.cache.block_cache import BlockCache
-from s3mount.cache.forward_steps import LONG_STEPS
-from s3mount.cache.forward_steps import STEPS as SPARSE_STEPS
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.stride import STEPS
+from s3mount.cache.readahead.forward_steps import LONG_STEPS
+from s3mount.cache.readahead.forward_steps import STEPS as SPARSE_STEPS
+from s3mount.cache.readahead.stride import STEPS
 from s3mount.config import BlockConfig
 from s3mount.errors import S3MountError, StaleVersion, StoreError
 from s3mount.s3.model import ByteRange, ObjectVersion

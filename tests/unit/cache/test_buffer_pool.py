@@ -5,8 +5,8 @@ from trio.testing import wait_all_tasks_blocked
 
 from s3mount.cache.block import Block, VersionBlocks
 from s3mount.cache.buffer_pool import BufferPool
-from s3mount.cache.forward_steps import StepLimit
 from s3mount.cache.ranges import KIB, MIB, FetchSizes
+from s3mount.cache.readahead.forward_steps import StepLimit
 from s3mount.s3.model import ByteRange, ObjectVersion
 
 PART = 64 * KIB

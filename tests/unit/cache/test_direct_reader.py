@@ -8,9 +8,9 @@ import pytest
 import trio
 from trio.testing import wait_all_tasks_blocked
 
-from s3mount.cache import direct_reader
 from s3mount.cache.block_cache import BlockCache
-from s3mount.cache.direct_reader import (
+from s3mount.cache.disk_tier import direct_reader
+from s3mount.cache.disk_tier.direct_reader import (
     AWAITED_EVERY,
     DIRECT_MAX,
     SPIN_MAX,
@@ -18,9 +18,9 @@ from s3mount.cache.direct_reader import (
     DirectReader,
     SpinPolicy,
 )
-from s3mount.cache.disk_readers import READERS, SLOW_AFTER, WAITING_MAX
-from s3mount.cache.segment_lookups import BATCH, DELAY
-from s3mount.cache.segment_reading import NEIGHBOURS
+from s3mount.cache.disk_tier.readers import READERS, SLOW_AFTER, WAITING_MAX
+from s3mount.cache.disk_tier.segment_lookups import BATCH, DELAY
+from s3mount.cache.disk_tier.segment_reading import NEIGHBOURS
 from s3mount.config import BlockConfig
 from s3mount.disk.object_name import EXTENT, KIB, MIB, SEGMENT
 from s3mount.s3.model import ObjectVersion

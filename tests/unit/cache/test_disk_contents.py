@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from s3mount.cache.disk_contents import DiskContents
+from s3mount.cache.disk_tier.contents import DiskContents
 from s3mount.disk.disk_cache import DiskCache
 from s3mount.disk.object_name import EXTENT, ObjectName
 from s3mount.disk.usage import DiskLimits, DiskUsage

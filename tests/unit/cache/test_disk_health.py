@@ -2,7 +2,7 @@
 
 import pytest
 
-from s3mount.cache.disk_health import FIRST_PAUSE, PAUSE, disk_health
+from s3mount.cache.disk_tier.health import FIRST_PAUSE, PAUSE, disk_health
 
 
 class Clock:

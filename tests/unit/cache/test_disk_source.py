@@ -11,15 +11,15 @@ from trio.testing import MockClock
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BufferLost
-from s3mount.cache.disk_health import PAUSE
-from s3mount.cache.disk_names import VersionNames
-from s3mount.cache.disk_read import ReadCancelledError
-from s3mount.cache.disk_readers import READERS, SLOW_AFTER
-from s3mount.cache.disk_writer import FLUSH_AGE, STUCK_AFTER
+from s3mount.cache.disk_tier.health import PAUSE
+from s3mount.cache.disk_tier.names import VersionNames
+from s3mount.cache.disk_tier.presence_table import ABSENCE_TTL
+from s3mount.cache.disk_tier.read import ReadCancelledError
+from s3mount.cache.disk_tier.readers import READERS, SLOW_AFTER
+from s3mount.cache.disk_tier.segment_reading import ISLAND
+from s3mount.cache.disk_tier.write_queue import LOST_MAX
+from s3mount.cache.disk_tier.writer import FLUSH_AGE, STUCK_AFTER
 from s3mount.cache.link_load import LinkLoad
-from s3mount.cache.presence_table import ABSENCE_TTL
-from s3mount.cache.segment_reading import ISLAND
-from s3mount.cache.write_queue import LOST_MAX
 from s3mount.config import BlockConfig
 from s3mount.disk.object_name import EXTENT, KEPT_MAX, KIB, MIB, NUMBER_MAX, SEGMENT
 from s3mount.disk.usage import DiskLimits

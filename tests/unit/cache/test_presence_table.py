@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from s3mount.cache.presence_table import MEMORY_MAX, PresenceTable
+from s3mount.cache.disk_tier.presence_table import MEMORY_MAX, PresenceTable
 from s3mount.disk.checksum import LENGTH, unpack
 from s3mount.disk.object_name import EXTENT, SEGMENT, ObjectName
 from s3mount.disk.segment import Location, Segment, SegmentClass

@@ -1,8 +1,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from s3mount.cache.readahead_shares import RETURNS_MIN, ReadaheadShares
-from s3mount.cache.sequential_stream import SequentialStream
+from s3mount.cache.readahead.sequential_stream import SequentialStream
+from s3mount.cache.readahead.shares import RETURNS_MIN, ReadaheadShares
 
 LIMIT = 192 << 20
 

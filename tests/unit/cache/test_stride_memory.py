@@ -12,7 +12,7 @@ from trio.testing import MockClock
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.object_reader import ObjectReader
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.stride import MOST_AHEAD
+from s3mount.cache.readahead.stride import MOST_AHEAD
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ObjectVersion
 from s3mount.s3.object_store import ObjectStore

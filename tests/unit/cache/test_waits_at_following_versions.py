@@ -16,7 +16,7 @@ from trio.testing import MockClock
 
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.ranges import KIB, MIB
-from s3mount.cache.readahead import WINDOW_PARTS
+from s3mount.cache.readahead.policy import WINDOW_PARTS
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ByteRange, ObjectVersion
 from s3mount.s3.object_store import ObjectStore

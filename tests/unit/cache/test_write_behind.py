@@ -10,9 +10,9 @@ from trio.testing import MockClock
 from s3mount.cache.block_cache import BlockCache
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import disk_health
-from s3mount.cache.disk_readers import SLOW_AFTER
-from s3mount.cache.disk_source import DiskSource
+from s3mount.cache.disk_tier.health import disk_health
+from s3mount.cache.disk_tier.readers import SLOW_AFTER
+from s3mount.cache.disk_tier.source import DiskSource
 from s3mount.cache.ranges import MIB, FetchSizes
 from s3mount.config import BlockConfig
 from s3mount.s3.model import ObjectVersion

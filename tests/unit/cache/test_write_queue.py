@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3mount.cache.disk_names import NamedVersion
-from s3mount.cache.pending_write import PendingWrite
-from s3mount.cache.write_queue import BATCH_MAX, LOST_MAX, Command, WriteQueue
+from s3mount.cache.disk_tier.names import NamedVersion
+from s3mount.cache.disk_tier.pending_write import PendingWrite
+from s3mount.cache.disk_tier.write_queue import BATCH_MAX, LOST_MAX, Command, WriteQueue
 from s3mount.disk.object_name import ObjectName
 
 BATCH = 1000  # bytes

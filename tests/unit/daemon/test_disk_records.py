@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 import pytest
 import trio
 
-from s3mount.cache.disk_health import FIRST_PAUSE, PAUSE, ReadWriteHealth, disk_health
+from s3mount.cache.disk_tier.health import FIRST_PAUSE, PAUSE, ReadWriteHealth, disk_health
 from s3mount.daemon import disk_records
 from s3mount.daemon.disk_records import DiskRecords
 from s3mount.daemon.metadata_wiring import boot_id

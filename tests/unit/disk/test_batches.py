@@ -9,8 +9,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from s3mount.cache.disk_writer import BATCH_SHARE
-from s3mount.cache.write_queue import BATCH_MAX
+from s3mount.cache.disk_tier.write_queue import BATCH_MAX
+from s3mount.cache.disk_tier.writer import BATCH_SHARE
 from s3mount.cli.build_config import DISK_MIN
 from s3mount.disk import usage
 from s3mount.disk.disk_cache import DiskCache

@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Final
 
-from s3mount.cache.sequential_stream import SequentialStream
+from s3mount.cache.readahead.sequential_stream import SequentialStream
 
 RETURNS_MIN: Final = 3  # the kernel may send a few reads of the last record late
 

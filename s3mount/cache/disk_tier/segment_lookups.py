@@ -18,10 +18,10 @@ import outcome
 import trio
 
 from s3mount import unawaited
-from s3mount.cache.disk_names import NamedVersion
-from s3mount.cache.disk_protocol import Disk
-from s3mount.cache.disk_readers import BypassedError, DiskJob
-from s3mount.cache.disk_tier import DiskTier
+from s3mount.cache.disk_tier.names import NamedVersion
+from s3mount.cache.disk_tier.protocol import Disk
+from s3mount.cache.disk_tier.readers import BypassedError, DiskJob
+from s3mount.cache.disk_tier.tier import DiskTier
 from s3mount.disk.segment import Segment
 from s3mount.s3.object_store import Priority
 

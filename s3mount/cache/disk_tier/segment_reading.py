@@ -6,8 +6,8 @@ Synchronous, for any thread. Knows neither the event loop nor the next source.
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple
 
-from s3mount.cache.disk_names import NamedVersion, SegmentPart
-from s3mount.cache.disk_protocol import Disk
+from s3mount.cache.disk_tier.names import NamedVersion, SegmentPart
+from s3mount.cache.disk_tier.protocol import Disk
 from s3mount.cache.ranges import MIB, gaps
 from s3mount.disk.segment import Segment
 from s3mount.s3.model import ByteRange

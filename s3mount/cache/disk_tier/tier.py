@@ -2,11 +2,11 @@
 
 from s3mount.cache.block_source import BlockSource
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.disk_health import DiskHealth
-from s3mount.cache.disk_protocol import Disk
-from s3mount.cache.disk_readers import DiskReaders
-from s3mount.cache.disk_writer import DiskWriter
-from s3mount.cache.presence_table import PresenceTable
+from s3mount.cache.disk_tier.health import DiskHealth
+from s3mount.cache.disk_tier.presence_table import PresenceTable
+from s3mount.cache.disk_tier.protocol import Disk
+from s3mount.cache.disk_tier.readers import DiskReaders
+from s3mount.cache.disk_tier.writer import DiskWriter
 from s3mount.frozen_dataclass import dataclass
 
 

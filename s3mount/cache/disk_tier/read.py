@@ -19,12 +19,18 @@ import trio
 
 from s3mount import unawaited
 from s3mount.cache.block_source import BufferLost
-from s3mount.cache.disk_names import NamedVersion, SegmentPart, segment_parts
-from s3mount.cache.disk_readers import BypassedError, DiskJob
-from s3mount.cache.disk_tier import DiskTier
-from s3mount.cache.presence_table import Presence
+from s3mount.cache.disk_tier.names import NamedVersion, SegmentPart, segment_parts
+from s3mount.cache.disk_tier.presence_table import Presence
+from s3mount.cache.disk_tier.readers import BypassedError, DiskJob
+from s3mount.cache.disk_tier.segment_reading import (
+    Found,
+    find_and_read,
+    joined,
+    read_runs,
+    wide_gaps,
+)
+from s3mount.cache.disk_tier.tier import DiskTier
 from s3mount.cache.ranges import gaps
-from s3mount.cache.segment_reading import Found, find_and_read, joined, read_runs, wide_gaps
 from s3mount.disk.segment import Segment
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason
 from s3mount.s3.object_store import OnReadEnd, Priority, StartedRead

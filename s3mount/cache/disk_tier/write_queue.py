@@ -17,8 +17,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from s3mount.cache.disk_readers import SLOW_AFTER
-from s3mount.cache.pending_write import PendingWrite
+from s3mount.cache.disk_tier.pending_write import PendingWrite
+from s3mount.cache.disk_tier.readers import SLOW_AFTER
 
 BATCH_LEAST: Final = 8 << 20  # bytes: less would cost more transactions than it saves time
 BATCH_MAX: Final = 512  # writes of one transaction, which keeps other mounts from writing

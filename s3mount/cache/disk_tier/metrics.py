@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
-from s3mount.cache.disk_health import DiskHealth
-from s3mount.cache.disk_protocol import Disk
-from s3mount.cache.disk_tier import DiskReadCounts, DiskTier
-from s3mount.cache.disk_writer import DiskWriter
+from s3mount.cache.disk_tier.health import DiskHealth
+from s3mount.cache.disk_tier.protocol import Disk
+from s3mount.cache.disk_tier.tier import DiskReadCounts, DiskTier
+from s3mount.cache.disk_tier.writer import DiskWriter
 from s3mount.disk.usage import DiskUsage
 from s3mount.metrics import Metrics
 

@@ -16,8 +16,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from s3mount.cache.disk_names import NamedVersion
-from s3mount.cache.disk_tier import DiskTier
+from s3mount.cache.disk_tier.names import NamedVersion
+from s3mount.cache.disk_tier.tier import DiskTier
 from s3mount.disk.object_name import EXTENT, SEGMENT, SMALL
 from s3mount.disk.segment import Segment
 from s3mount.s3.model import ObjectVersion

@@ -22,17 +22,17 @@ import trio
 
 from s3mount.cache.block_source import BlockSource, DirectReads
 from s3mount.cache.buffer_holds import BufferHolds
-from s3mount.cache.direct_reader import DirectReader
-from s3mount.cache.disk_health import ReadWriteHealth
-from s3mount.cache.disk_metrics import register_disk_metrics
-from s3mount.cache.disk_names import NamedVersion, VersionNames, segment_parts
-from s3mount.cache.disk_protocol import Disk
-from s3mount.cache.disk_read import DiskRead
-from s3mount.cache.disk_readers import SLOW_AFTER, DiskReaders, Threads
-from s3mount.cache.disk_tier import DiskReadCounts, DiskTier
-from s3mount.cache.disk_writer import WRITE_DELAY, DiskWriter
-from s3mount.cache.presence_table import Presence, PresenceTable
-from s3mount.cache.segment_lookups import SegmentLookups
+from s3mount.cache.disk_tier.direct_reader import DirectReader
+from s3mount.cache.disk_tier.health import ReadWriteHealth
+from s3mount.cache.disk_tier.metrics import register_disk_metrics
+from s3mount.cache.disk_tier.names import NamedVersion, VersionNames, segment_parts
+from s3mount.cache.disk_tier.presence_table import Presence, PresenceTable
+from s3mount.cache.disk_tier.protocol import Disk
+from s3mount.cache.disk_tier.read import DiskRead
+from s3mount.cache.disk_tier.readers import SLOW_AFTER, DiskReaders, Threads
+from s3mount.cache.disk_tier.segment_lookups import SegmentLookups
+from s3mount.cache.disk_tier.tier import DiskReadCounts, DiskTier
+from s3mount.cache.disk_tier.writer import WRITE_DELAY, DiskWriter
 from s3mount.disk.object_name import EXTENT
 from s3mount.metrics import Metrics
 from s3mount.s3.model import ByteRange, ObjectVersion, Reason

@@ -14,8 +14,8 @@ Knows offsets only. Invariants:
 
 from typing import Final
 
-from s3mount.cache.forward_steps import SHORT_STEP
 from s3mount.cache.ranges import FetchSizes, align
+from s3mount.cache.readahead.forward_steps import SHORT_STEP
 from s3mount.s3.model import ByteRange
 
 STEPS: Final = 3  # of the same length, that prove a stride

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from s3mount.cache.disk_names import NamedVersion, segment_parts
-from s3mount.cache.disk_protocol import Disk
+from s3mount.cache.disk_tier.names import NamedVersion, segment_parts
+from s3mount.cache.disk_tier.protocol import Disk
 from s3mount.disk.reservation import Kept
 from s3mount.disk.segment import Segment
 from s3mount.s3.model import ByteRange

@@ -25,13 +25,13 @@ import trio
 
 from s3mount import unawaited
 from s3mount.cache.buffer_holds import BufferHolds, memory_size
-from s3mount.cache.disk_health import DiskHealth
-from s3mount.cache.disk_names import NamedVersion
-from s3mount.cache.disk_protocol import Disk
-from s3mount.cache.disk_readers import Threads
-from s3mount.cache.pending_write import BatchResult, PendingWrite, write_batch
-from s3mount.cache.presence_table import PresenceTable
-from s3mount.cache.write_queue import BatchSize, Command, WriteQueue
+from s3mount.cache.disk_tier.health import DiskHealth
+from s3mount.cache.disk_tier.names import NamedVersion
+from s3mount.cache.disk_tier.pending_write import BatchResult, PendingWrite, write_batch
+from s3mount.cache.disk_tier.presence_table import PresenceTable
+from s3mount.cache.disk_tier.protocol import Disk
+from s3mount.cache.disk_tier.readers import Threads
+from s3mount.cache.disk_tier.write_queue import BatchSize, Command, WriteQueue
 from s3mount.disk.object_name import ObjectName
 from s3mount.disk.usage import DiskUsage
 

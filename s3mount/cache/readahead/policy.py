@@ -31,10 +31,10 @@ fetches are at most twice as long as the window. So the last readers of many fet
 
 from typing import Final
 
-from s3mount.cache import forward_steps
-from s3mount.cache.forward_steps import ForwardSteps, StepLimit
 from s3mount.cache.ranges import FetchSizes, align, align_stop
-from s3mount.cache.sequential_stream import ALONE_FACTOR, SequentialStream
+from s3mount.cache.readahead import forward_steps
+from s3mount.cache.readahead.forward_steps import ForwardSteps, StepLimit
+from s3mount.cache.readahead.sequential_stream import ALONE_FACTOR, SequentialStream
 from s3mount.s3.model import ByteRange
 
 OPENING_PIECES: Final = 8  # the first window, in first pieces: 2 MiB

@@ -7,7 +7,7 @@ it.
 from dataclasses import dataclass
 from typing import Final
 
-from s3mount.cache.forward_steps import ForwardSteps
+from s3mount.cache.readahead.forward_steps import ForwardSteps
 from s3mount.s3.model import ByteRange
 
 WINDOW_FACTOR: Final = 32  # window bytes for each byte read in sequence
