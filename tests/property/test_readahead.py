@@ -76,6 +76,11 @@ class Reading:
     def bytes_fetched(self) -> int:
         return sum(map(len, self.fetched))
 
+    @property
+    def bounds(self) -> set[int]:
+        """Where fetches begin or end."""
+        return {bound for span in self.fetched for bound in (span.start, span.stop)}
+
 
 @given(
     st.lists(
@@ -522,15 +527,29 @@ def test_every_plan_lies_in_the_object_and_within_the_share(
 
 @pytest.mark.parametrize("blocks", [17, 25, 40, 50, 64])
 @pytest.mark.parametrize("share", [MIB, 2 * MIB, 4 * MIB, SHARE])
-def test_fetches_meet_where_extents_of_a_tier_do(blocks: int, share: int) -> None:
+@pytest.mark.parametrize(("begin", "length"), [(0, 128 * KIB), (28 * MIB + 4 * KIB, 32 * KIB)])
+def test_fetches_meet_where_extents_of_a_tier_do(
+    blocks: int, share: int, begin: int, length: int
+) -> None:
     size = 64 * MIB + 7
     reading = Reading(size, share, FetchSizes(part=blocks * 128 * KIB))
 
-    for offset in range(0, 48 * MIB, 128 * KIB):
-        reading.read(offset, 128 * KIB)
+    for offset in range(begin, 48 * MIB, length):
+        reading.read(offset, length)
 
-    bounds = {bound for span in reading.fetched for bound in (span.start, span.stop)}
-    assert {bound % (32 * KIB) for bound in bounds - {size}} == {0}
+    assert {bound % (32 * KIB) for bound in reading.bounds - {size}} == {0}
+
+
+def test_a_stream_that_is_read_again_after_its_end_fetches_whole_blocks() -> None:
+    reading = Reading()
+    for offset in range(0, 2 * MIB, 100 * KIB):
+        stream = reading.read(offset, 100 * KIB)
+    stream.take_planned()
+    reading.fetched.clear()
+
+    reading.read(stream.position, 100 * KIB)
+
+    assert {bound % SIZES.block for bound in reading.bounds} == {0}
 
 
 @given(

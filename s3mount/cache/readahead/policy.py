@@ -145,7 +145,7 @@ class Readahead:
                 stream.origin = wanted.start
             stream.frontier = stream.next_stop = max(stream.frontier, wanted.stop)
             return (wanted,)
-        if not wanted.start <= stream.frontier <= offset:
+        if stream.frontier != wanted.start:
             stream.origin = stream.frontier = wanted.start
         return self._extend(stream, target, share, least=stop)
 
@@ -235,8 +235,10 @@ class Readahead:
             stream.steps = None
 
     def _begin(self, offset: int, stop: int) -> SequentialStream:
+        # where `align` begins, so that the fetches that follow end at blocks, too
+        origin = offset // self._sizes.block * self._sizes.block
         frontier = align_stop(stop, self._size, self._sizes)
-        stream = SequentialStream(offset, stop, stop - offset, frontier, frontier, self.reads)
+        stream = SequentialStream(origin, stop, stop - offset, frontier, frontier, self.reads)
         stream.begins_long = offset == 0 and self._sizes.small <= stop < self._size
         if stop > self._size - self._sizes.block:
             self._has_read_end = True
