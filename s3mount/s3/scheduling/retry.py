@@ -136,14 +136,16 @@ class Retrier:
                     unawaited.drop_frames(exc)  # which refer to the caller's buffer
             match failure:
                 case S3MountError() if call.use_other_request(failure):
-                    pauses, is_renewed = self._all_pauses(), False
+                    pauses, is_renewed, history.former = self._all_pauses(), False, None
                 case Retryable(is_stale_credentials=True) | CredentialsRefused() if (
                     not self._is_late(call)
                 ):
+                    history.former = None
                     if is_renewed or not await self._renew(call, failure):
                         raise _final(failure)
                     is_renewed = True
                 case Retryable(is_adapted=True):
+                    history.former = None
                     await self._pause(call, failure, 0.0)
                 case Retryable() if gained := call.take_progress():
                     pauses, history.former = self._all_pauses(), None
@@ -217,7 +219,8 @@ class _History:
     """When the latest attempt of an operation *began*, and the failure before it, if any.
 
     The first attempt may have been made with the operation itself. Of failures that took long, as
-    of a store that is silent, none is kept; nor is one past the deadline, which tells nothing.
+    of a store that is silent, none is kept; nor is one past the deadline, which tells nothing. None
+    is from before other credentials, or another request, were needed: the store had recovered.
     """
 
     def __init__(self, began: float) -> None:

@@ -1,10 +1,17 @@
+import threading
 from collections.abc import Callable
 
 import pytest
 import trio
 from trio.testing import MockClock
 
-from s3mount.errors import DeadlineExceeded, S3MountError, StoreError, Unreachable
+from s3mount.errors import (
+    CredentialsRefused,
+    DeadlineExceeded,
+    S3MountError,
+    StoreError,
+    Unreachable,
+)
 from s3mount.s3.object_store import Priority
 from s3mount.s3.scheduling.limiter import Limiter, Permit
 from s3mount.s3.scheduling.retry import Retrier
@@ -33,7 +40,7 @@ class FailingCall:
         permit.release()
         seconds, kind = next(self._attempts)
         await trio.sleep(seconds)
-        raise Retryable(kind("no luck"))
+        raise Retryable(kind("no luck"), is_stale_credentials=kind is CredentialsRefused)
 
     def use_other_request(self, failure: S3MountError) -> bool:  # noqa: ARG002 - there is none
         return False
@@ -42,12 +49,17 @@ class FailingCall:
         return 0
 
 
-async def failure_of(call: FailingCall, pause: float, failure: Exception | None = None) -> type:
+async def failure_of(
+    call: FailingCall,
+    pause: float,
+    failure: Exception | None = None,
+    renew: Callable[[], bool] = lambda: False,
+) -> type:
     """Return what *call* fails with, with a *pause* of as many seconds after each attempt."""
     retrier = Retrier(
         Limiter(1),
         ThreadPool(),
-        renew_credentials=lambda *_, **__: False,
+        renew_credentials=lambda *_, **__: renew(),
         pauses=lambda: iter([pause] * 9),
         bucket="bucket",
         timeout=TIMEOUT,
@@ -82,3 +94,16 @@ async def test_a_read_that_times_out_after_long_silence_is_late(
     call = FailingCall((30.0, Unreachable), (30.5, Unreachable))
 
     assert await failure_of(call, 0.0) is DeadlineExceeded
+
+
+async def test_credentials_that_are_not_renewed_in_time_make_a_read_late(
+    autojump_clock: MockClock,  # noqa: ARG001 - pytest-trio takes it as the clock
+) -> None:
+    """The store had recovered from the failure before they expired."""
+    call = FailingCall((1.0, StoreError), (1.0, CredentialsRefused))
+    is_over = threading.Event()
+
+    try:
+        assert await failure_of(call, 40.0, renew=is_over.wait) is DeadlineExceeded
+    finally:
+        is_over.set()
