@@ -3,7 +3,7 @@
 A pattern is active from its first fetch ahead on. Invariants:
 
 1. The active patterns of one kind share memory for prefetches, which is divided anew whenever one
-   begins or ends: streams as `readahead_shares` says, strides a half in equal parts.
+   begins or ends: streams as `readahead.shares` says, strides in equal parts.
 2. A pattern ends with its reader or its object, or if it is idle: it did not move while many reads
    went elsewhere. The number of the mount's reads is the only clock.
 3. What a pattern has ahead when it ends becomes ordinary cache, unless another one is expected

@@ -12,14 +12,14 @@ _MAPPED_FROM: Final = 1 << 16
 
 
 class IdleBuffers:
-    """Mapped buffers to be used again; *octets* is how long they are together."""
+    """Mapped buffers to be used again; *octets* are the bytes of all."""
 
     def __init__(self) -> None:
         self.octets = 0
         self._by_length: dict[int, list[memoryview]] = {}
 
     def put(self, buffer: memoryview) -> bool:
-        """Keep *buffer* if it is mapped; whether it is."""
+        """Keep *buffer* if it is mapped; return whether it is."""
         length = len(buffer)
         if length < _MAPPED_FROM:
             return False
@@ -28,14 +28,14 @@ class IdleBuffers:
         return True
 
     def take(self, length: int) -> memoryview | None:
-        """A buffer of *length* bytes, if there is one."""
+        """Return a buffer of *length* bytes, if there is one."""
         if buffers := self._by_length.get(length):
             self.octets -= length
             return buffers.pop()
         return None
 
     def drop(self) -> int:
-        """Give a buffer back to the kernel; its length, or 0 if there is none."""
+        """Give a buffer back to the kernel; return its length, or 0 if there is none."""
         for length, buffers in list(self._by_length.items()):
             if buffers:
                 buffers.pop()

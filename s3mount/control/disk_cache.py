@@ -49,7 +49,7 @@ class Verification(Protocol):
 
 
 class DiskContents(Protocol):
-    """Contents of the cache directory: see `cache.disk_contents`. Names None choose all of it."""
+    """Contents of the cache directory, see `cache.disk_tier.contents`. Names None choose all."""
 
     @property
     def folder(self) -> Path: ...

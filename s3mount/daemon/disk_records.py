@@ -1,9 +1,9 @@
 """Records of metadata in the disk cache, read and written in threads.
 
 Implements `RecordStore`: a disk that fails, or is late, costs its caller READ_WITHIN at most, and
-is then bypassed for a while, by blocks too (`disk_health`). At most one thread writes at a time, so
-records are written in order; one that is left behind, waiting for the disk, is waited for by the
-next.
+is then bypassed for a while, by blocks too (`cache.disk_tier.health`). At most one thread writes at
+a time, so records are written in order; one that is left behind, waiting for the disk, is waited
+for by the next.
 """
 
 import sqlite3

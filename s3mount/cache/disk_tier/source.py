@@ -1,10 +1,9 @@
 """Disk source: a tier of blocks on disk, over the next source.
 
-Joins what the disk tier consists of: `disk_names` and `presence_table` say where bytes are, and
-`segment_lookups` looks many up at once. `direct_reader` reads in the event loop, `disk_read` in the
-threads of `disk_readers`, and `disk_writer` keeps the bytes of the next source. `disk_health` says
-when all of it is bypassed. The library below (`s3mount.disk`) knows neither the event loop nor the
-store.
+Joins what the disk tier consists of: `names` and `presence_table` say where bytes are, and
+`segment_lookups` looks many up at once. `direct_reader` reads in the event loop, `read` in the
+threads of `readers`, and `writer` keeps the bytes of the next source. `health` says when all of it
+is bypassed. The library below (`s3mount.disk`) knows neither the event loop nor the store.
 
 Invariants:
 
