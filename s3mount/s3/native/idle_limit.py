@@ -16,7 +16,7 @@ class IdleLimit:
         self._lock = threading.Lock()
         self._pools: dict[ConnectionPool, None] = {}  # under the lock; the last used is the last
 
-    def used(self, pool: ConnectionPool) -> None:
+    def record_use(self, pool: ConnectionPool) -> None:
         """Close what is too much, now that *pool* has been used."""
         with self._lock:
             self._pools.pop(pool, None)

@@ -84,7 +84,7 @@ class RedirectOrigins:
         if not is_kept:
             exchange.pool.drop_idle()
         else:
-            self._idle_limit.used(exchange.pool)
+            self._idle_limit.record_use(exchange.pool)
 
     def close(self) -> None:
         with self._lock:
