@@ -32,7 +32,7 @@ class Pattern(Protocol):
     """A stream or a stride: reads that let others be expected."""
 
     def take_planned(self) -> tuple[ByteRange, ...]:
-        """What is planned and yet to be read; it is expected no longer."""
+        """Return what is planned and yet to be read; it is expected no longer."""
 
 
 P = TypeVar("P", bound=Pattern)

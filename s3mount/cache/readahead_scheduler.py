@@ -9,8 +9,8 @@ A reader that has read a version whole is expected to go on to the following one
 it begins there with a window. If it does, the window of its stream there goes on into the versions
 that follow, within its share. What is fetched in vain is at most that window.
 
-What strides have ahead is expected as well. Each plans what fits into its share. The streams that
-the first elements of one have left behind do not move.
+What strides have ahead is expected as well. Each plans what fits into its share of half of the
+memory for prefetches. The streams that the first elements of one have left behind do not move.
 Synchronous throughout.
 """
 

@@ -66,7 +66,7 @@ class SequentialStream:
         return in_sequence if self.steps is None else max(in_sequence, self.steps.evidence)
 
     def take_planned(self) -> tuple[ByteRange, ...]:
-        """What is planned and yet to be read; nothing more is until there is new evidence."""
+        """Return what is planned and yet to be read; plan no more until there is new evidence."""
         planned = ByteRange(min(self.position, self.frontier), self.frontier)
         self.window = self.run = 0
         self.steps = None

@@ -84,7 +84,7 @@ class StrideDetector:
         )
 
     def take_planned(self) -> tuple[ByteRange, ...]:
-        """What is planned and yet to be read, also by a stride that was broken; now nothing is."""
+        """Return what is planned and yet to be read, also by a stride that was broken; drop it."""
         left = self.left or self._elements(1, self._ahead)
         self.left, self._ahead = (), 0
         return left
