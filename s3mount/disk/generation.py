@@ -134,8 +134,7 @@ class Generation:
                 needed, change = plan(connection)
                 shortage = self._shortage(connection, needed)
                 if shortage <= 0:
-                    if needed:
-                        self._lacks_space = False
+                    self._note_space()
                     return change()
                 if needed > self._limits.size // 2:
                     return None
@@ -146,6 +145,11 @@ class Generation:
                     self._warn_of_space(needed)
                     return None
         return None
+
+    def _note_space(self) -> None:
+        """Note that space is free again, if it is: what was written may only have been small."""
+        if self._lacks_space and self.files.free_space() >= self._limits.free_space + _FLOOR_STEP:
+            self._lacks_space = False
 
     def _warn_of_space(self, needed: int) -> None:
         """Log, once, that it is for the file system's free space that nothing is kept."""
