@@ -80,6 +80,23 @@ def test_nothing_is_opened_through_a_symbolic_link(
     assert before == state_of(elsewhere)
 
 
+@pytest.mark.parametrize("name", ["lock", "writing"])
+def test_what_is_in_the_place_of_a_file_of_the_cache_is_named_with_what_to_do(
+    tmp_path: Path, name: str
+) -> None:
+    DiskCache(tmp_path, LIMITS).close()
+    path = (tmp_path if name == "lock" else generation_folder(tmp_path)) / name
+    path.unlink()
+    path.symlink_to("/dev/null")
+    with pytest.raises(CacheDirectoryError, match=f"'{name}' in it is a symbolic link.*remove it"):
+        DiskCache(tmp_path, LIMITS)
+
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CacheDirectoryError, match=f"'{name}' in it is a directory.*remove it"):
+        DiskCache(tmp_path, LIMITS)
+
+
 def state_of(path: Path) -> list[tuple[str, int]]:
     """All that is at *path* and below, each with when it was changed."""
     return [(str(each), each.lstat().st_mtime_ns) for each in (path, *sorted(path.rglob("*")))]
