@@ -198,7 +198,7 @@ def _check_disk(config: Config, by_name: Mapping[str, OptionValue]) -> None:
 
 
 def _check_stale(config: Config, by_name: Mapping[str, OptionValue]) -> None:
-    """Refuse an age at which nothing has expired; with a cache on disk it allows a start."""
+    """Refuse an age at which nothing has expired; with a disk cache, it lets a mount start."""
     tree = config.tree
     age, ttl = tree.serve_stale, tree.metadata_ttl
     shortest = ttl if tree.negative_ttl is None else min(ttl, tree.negative_ttl)
