@@ -247,6 +247,7 @@ class DiskCache:
 
         sqlite3.Error, also if the index is damaged, which is then replaced.
         """
+        self._current.reopen_if_replaced()
         generation = self._current.generation
         try:
             yield from contents.cached_objects(generation.index.reader(), selection)
