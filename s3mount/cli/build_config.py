@@ -198,9 +198,11 @@ def _check_disk(config: Config, by_name: Mapping[str, OptionValue]) -> None:
 
 
 def _check_stale(config: Config, by_name: Mapping[str, OptionValue]) -> None:
-    """Refuse an age at which nothing has expired; with a cache on disk it allows a start."""
-    age, ttl = config.tree.serve_stale, config.tree.metadata_ttl
-    if config.disk is None and 0 < age <= ttl < math.inf:
+    """Refuse an age at which nothing has expired; with a disk cache, it lets a mount start."""
+    tree = config.tree
+    age, ttl = tree.serve_stale, tree.metadata_ttl
+    shortest = ttl if tree.negative_ttl is None else min(ttl, tree.negative_ttl)
+    if config.disk is None and 0 < age <= shortest and ttl < math.inf:
         raise UsageError(
             f"{by_name['serve-stale'].where}: {age:g} s is an age at which nothing has "
             f"expired: give it more than --metadata-ttl, which is {ttl:g} s"

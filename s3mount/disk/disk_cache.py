@@ -235,7 +235,10 @@ class DiskCache:
     # ---- the whole -----------------------------------------------------------------------------
 
     def usage(self, *, counts_objects: bool = False) -> DiskUsage:
-        """What is in the directory; it *counts_objects* if told to. OSError, sqlite3.Error."""
+        """What is in the directory; with *counts_objects*, how many objects, too.
+
+        OSError, sqlite3.Error.
+        """
         usage = self._current.attempt(lambda now: now.usage(counts_objects=counts_objects), None)
         return usage or self._current.generation.usage(counts_objects=counts_objects)
 
@@ -244,6 +247,7 @@ class DiskCache:
 
         sqlite3.Error, also if the index is damaged, which is then replaced.
         """
+        self._current.reopen_if_replaced()
         generation = self._current.generation
         try:
             yield from contents.cached_objects(generation.index.reader(), selection)

@@ -111,14 +111,22 @@ def failure_of(path: Path, exc: OSError) -> CacheDirectoryError:
 
 def failure_within(path: Path, exc: OSError) -> CacheDirectoryError:
     """Return what *exc*, of an access in the private cache directory *path*, is to its user."""
-    if not isinstance(exc, PermissionError):
-        return failure_of(path, exc)
-    name = "something" if exc.filename is None else os.path.relpath(exc.filename, path)
-    return _refusal(
-        path,
-        f"{_user(os.geteuid())} may not use {printable(name)!r} in it; "
-        f"if another user has made that: {_chown(path)}",
-    )
+    name = _name_within(path, exc.filename)
+    match exc.errno:
+        case errno.EACCES | errno.EPERM:
+            what = f"{_user(os.geteuid())} may not use {name} in it"
+            return _refusal(path, f"{what}; if another user has made that: {_chown(path)}")
+        case errno.ELOOP | errno.EISDIR:
+            kind = "symbolic link" if exc.errno == errno.ELOOP else "directory"
+            return _refusal(path, f"{name} in it is a {kind}, and no file of a cache: remove it")
+    return failure_of(path, exc)
+
+
+def _name_within(path: Path, name: object) -> str:
+    """Return how messages show the file *name* of an OSError: a path, or a name in a folder."""
+    if not isinstance(name, str):
+        return "something"
+    return repr(printable(os.path.relpath(path / name, path)))
 
 
 @contextlib.contextmanager

@@ -7,7 +7,6 @@ import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
 from itertools import chain
 from typing import Final, TypeVar
 
@@ -48,7 +47,7 @@ class Generation:
         self._limits = limits
         self._pack = PackPosition(min(PACK_SIZE_MAX, max(1 << 20, limits.size // _PACKS)))
         self._is_recounted = False
-        self._lacks_space = False  # of the file system, which the log has told
+        self._lacks_space = False  # whether the log says that too little space is free
 
     def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
         """Make *change* in a transaction, which frees what is marked before."""
@@ -81,8 +80,12 @@ class Generation:
 
         def plan(connection: sqlite3.Connection) -> Plan[bool]:
             size = sum(map(len, new.values())) + _RECORD_OVERHEAD * len(new)
-            growth = min(size, max(0, limit - records.total(connection)))
-            return growth, partial(records.put, connection, new, limit)
+
+            def put() -> bool:
+                records.put(connection, new, limit)
+                return True
+
+            return min(size, max(0, limit - records.total(connection))), put
 
         return bool(self._in_room(plan))
 
@@ -92,7 +95,7 @@ class Generation:
             recount(connection)
 
     def usage(self, *, counts_objects: bool = False) -> DiskUsage:
-        """What is in the directory; it *counts_objects* if told to."""
+        """What is in the directory; with *counts_objects*, how many objects, too."""
         return read_usage(
             self.index.reader(),
             self._limits,
@@ -134,8 +137,7 @@ class Generation:
                 needed, change = plan(connection)
                 shortage = self._shortage(connection, needed)
                 if shortage <= 0:
-                    if needed:
-                        self._lacks_space = False
+                    self._note_space()
                     return change()
                 if needed > self._limits.size // 2:
                     return None
@@ -147,8 +149,13 @@ class Generation:
                     return None
         return None
 
+    def _note_space(self) -> None:
+        """Note that space is free again, if it is: what was written may only have been small."""
+        if self._lacks_space and self.files.free_space() >= self._limits.free_space + _FLOOR_STEP:
+            self._lacks_space = False
+
     def _warn_of_space(self, needed: int) -> None:
-        """Log, once, that it is for the file system's free space that nothing is kept."""
+        """Log, once, that nothing is kept because too little space is free."""
         free, floor = self.files.free_space(), self._limits.free_space
         if self._lacks_space or free >= floor + needed:
             return

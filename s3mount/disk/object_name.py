@@ -17,7 +17,7 @@ SEGMENT: Final = 8 * MIB
 SMALL: Final = 1 * MIB  # objects up to this are packed together
 SIZE_MAX: Final = (1 << 63) - 1  # bytes, as SQLite has integers
 NUMBER_MAX: Final = (1 << 20) - 1  # of a segment: 5 TiB have 655,360
-KEPT_MAX: Final = (NUMBER_MAX + 1) * SEGMENT  # bytes of an object: no segment of more has a number
+KEPT_MAX: Final = (NUMBER_MAX + 1) * SEGMENT  # bytes of an object: segments beyond have no number
 DIGEST_SIZE: Final = 20  # bytes: no two names have one digest, even if their author wants them to
 PATH_DIGEST_SIZE: Final = 7  # bytes: a positive integer of SQLite
 

@@ -32,8 +32,8 @@ def get(connection: sqlite3.Connection, key: bytes) -> bytes | None:
     return payload
 
 
-def put(connection: sqlite3.Connection, records: Mapping[bytes, bytes], limit: int) -> bool:
-    """Keep *records*, of at most *limit* bytes with all others: the oldest make room. True."""
+def put(connection: sqlite3.Connection, records: Mapping[bytes, bytes], limit: int) -> None:
+    """Keep *records*, of at most *limit* bytes with all others: the oldest make room."""
     for key, payload in records.items():
         drop(connection, (key,))
         connection.execute(
@@ -41,7 +41,6 @@ def put(connection: sqlite3.Connection, records: Mapping[bytes, bytes], limit: i
             (key, _checksum(key, payload), payload),
         )
     _drop_oldest(connection, total(connection) - limit)
-    return True
 
 
 def drop(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
@@ -49,7 +48,7 @@ def drop(connection: sqlite3.Connection, keys: Iterable[bytes]) -> None:
 
 
 def _drop_oldest(connection: sqlite3.Connection, octets: int) -> None:
-    """Drop the oldest records, until these had *octets* bytes."""
+    """Drop the oldest records: as many as have *octets* bytes, or a little more."""
     while octets > 0:
         rows = connection.execute(
             "SELECT number, length(payload) FROM records ORDER BY number LIMIT ?", (_BATCH,)

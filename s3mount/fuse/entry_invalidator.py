@@ -228,6 +228,7 @@ class EntryInvalidator:
 
     async def _send(self, names: Iterable[tuple[int, bytes]]) -> None:
         if self._is_ending:
+            await trio.lowlevel.checkpoint()
             return
         self.is_busy = True  # from here on, or the session is closed before the thread has started
         try:

@@ -11,8 +11,10 @@ from s3mount.filesystem.listing.entry_page import DIRECTORY, Entry, EntryPage
 from s3mount.filesystem.listing.listing_state import ListingState
 from s3mount.filesystem.listing.packed_listing import (
     ENTRIES_MAX,
+    entry_count,
     header,
     inodes_of,
+    is_below,
     pack,
     prefix_of,
     unpack,
@@ -77,6 +79,10 @@ def test_what_is_unpacked_equals_what_was_packed(
         header(packed).inode,
     )
     assert encode(prefix) == prefix_of(packed)
+    assert all(is_below(packed, encode(prefix)[:length]) for length in range(len(prefix) + 1))
+    if page is not None:  # whose first inode number follows the prefix
+        assert not is_below(packed, encode(prefix) + inodes_of(packed).tobytes()[:1])
+    assert listing.entry_count == header(packed).entry_count == entry_count(packed)
     twin = unpack(packed, listing.source)
     assert (state, listing.source) == (twin.state(), twin.source)
     assert (listing.weight, listing.entry_count) == (twin.weight, twin.entry_count)

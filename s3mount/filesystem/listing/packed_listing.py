@@ -7,6 +7,7 @@ since changed of the listing's source. All of it is as old as the oldest of its 
 
 from array import array
 from struct import Struct
+from sys import byteorder
 from typing import Final, NamedTuple
 
 from s3mount.filesystem.listing.directory_listing import DirectoryListing
@@ -17,6 +18,8 @@ from s3mount.filesystem.names import decode, encode
 ENTRIES_MAX: Final = 128  # of more, the objects of a directory cost little for each
 # flags, entries, bytes of the prefix, breaks, number of the source, time of use, inode, time
 _HEADER: Final = Struct("=BBHIIQQd")
+_ENTRIES_AT: Final = 1  # in the header
+_PREFIX_LENGTH: Final = slice(2, 4)
 _ETAG: Final = 16  # bytes of an MD5
 _LENGTH_MAX: Final = (1 << 16) - 1
 _NUMBER_MAX: Final = (1 << 32) - 1
@@ -108,8 +111,15 @@ def is_of(packed: bytes, prefix: str) -> bool:
 
 def is_below(packed: bytes, prefix: bytes) -> bool:
     """Whether it is the listing of the directory *prefix*, or of one in it."""
-    is_likely = packed.startswith(prefix, _HEADER.size)  # what follows the prefix may look like it
-    return is_likely and prefix_of(packed).startswith(prefix)
+    if not packed.startswith(prefix, _HEADER.size):
+        return False
+    # what follows the prefix may look like it
+    return int.from_bytes(packed[_PREFIX_LENGTH], byteorder) >= len(prefix)
+
+
+def entry_count(packed: bytes) -> int:
+    """The number of entries: as in the header, but faster."""
+    return packed[_ENTRIES_AT]
 
 
 def is_detached(packed: bytes) -> bool:

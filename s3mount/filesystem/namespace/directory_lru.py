@@ -63,7 +63,8 @@ class DirectoryLru:
         self._inodes = InodeTable() if inodes is None else inodes
         self._inodes.unpack = self._unpack_referenced  # when the kernel looks at an entry of it
         self._packed = self._inodes.packed
-        # by prefix: what was requested up to a time, and is packed, is being dropped in it
+        # by prefix: the time up to which what was requested below it, and is packed, is forgotten
+        # and being dropped
         self._dropping: dict[str, float] = {}
         # those that are not packed, the least recently used first, with what they weigh; those of
         # them that have been used since they were looked at for packing; how many were
@@ -227,7 +228,7 @@ class DirectoryLru:
 
     def _drop_each(self, numbers: Iterable[int], prefix: str, until: float) -> Iterator[None]:
         for number in numbers:
-            if self._packed.is_packed(number) and self._is_dropped(number):
+            if self._packed.is_packed(number) and self._is_forgotten(number):
                 self._inodes.drop_packed(number)
             yield
         if self._dropping.get(prefix) == until:
@@ -294,23 +295,23 @@ class DirectoryLru:
             self._remove(directory)
 
     def _find_packed(self, key: DirectoryKey) -> int | None:
-        """The number of the directory *key*, if it is packed, and not to be dropped."""
+        """The number of the directory *key*, if it is packed, and not forgotten."""
         number = self._packed.find(key) if self._packed.count else None
-        if number is None or not self._is_dropped(number):
+        if number is None or not self._is_forgotten(number):
             return number
         self._inodes.drop_packed(number)
         return None
 
-    def _is_dropped(self, number: int) -> bool:
-        """Whether a packed directory is to be dropped."""
+    def _is_forgotten(self, number: int) -> bool:
+        """Whether a packed directory was forgotten, and is only to be dropped yet."""
         return any(
             self._packed.is_below(number, prefix) and self._packed.requested_at(number) <= until
             for prefix, until in self._dropping.items()
         )
 
     def _unpack_referenced(self, number: int) -> None:
-        """Unpack a directory, or leave what is packed to the kernel if it is to be dropped."""
-        if self._is_dropped(number):
+        """Unpack a directory, or leave what is packed to the kernel if it is forgotten."""
+        if self._is_forgotten(number):
             self._inodes.drop_packed(number)
         else:
             self._unpack(number)

@@ -53,8 +53,8 @@ class InodeTable:
         # each page that a reference points to (`EntryPage.reference_count`), and what is packed
         self._pages = PageTable()
         self.packed = PackedDirectories(self._pages)
-        # unpacks the directory of a number and restores its page, or drops the directory; set by
-        # who has the directories
+        # unpacks the directory of a number and restores its page, or drops the directory;
+        # `DirectoryLru` sets it
         self.unpack: Callable[[int], object] | None = None
 
     def __len__(self) -> int:

@@ -24,6 +24,7 @@ from s3mount.filesystem.listing.listing_state import ListingSource
 from s3mount.filesystem.listing.packed_listing import (
     PackedHeader,
     detached,
+    entry_count,
     header,
     inodes_of,
     is_below,
@@ -182,10 +183,14 @@ class PackedDirectories:
     def numbers_below(self, prefix: str) -> list[int]:
         """The numbers of *prefix* and of all directories in it."""
         above = encode(prefix)
-        return [number for number, packed in self._items() if is_below(packed, above)]
+        return [
+            number
+            for number, packed in self._pages.items()  # as `_items`, faster
+            if isinstance(packed, bytes) and is_below(packed, above) and not is_detached(packed)
+        ]
 
     def entry_count_of(self, number: int) -> int:
-        return header(self._packed(number)).entry_count
+        return entry_count(self._packed(number))
 
     def search(self, inode: int, numbers: Iterable[int]) -> Iterator[DirectoryKey | None]:
         """Yield the key of each directory that may have *inode*, or be it, and None for others.

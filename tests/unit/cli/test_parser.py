@@ -181,6 +181,12 @@ def test_the_cache_directory_is_absolute_before_the_process_leaves_its_own(
         assert disk.folder == tmp_path / "c"
 
 
+def test_an_age_at_which_only_absent_names_have_expired_is_accepted() -> None:
+    tree = config_of("b", "/m", "--negative-ttl", "5", "--serve-stale", "60").tree
+
+    assert tree.serve_stale == 60
+
+
 def test_the_user_of_run_as_owns_the_files_by_default() -> None:
     tree = config_of("b", "/m", "--run-as", "nobody", "--gid", "0").tree
 

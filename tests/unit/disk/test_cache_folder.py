@@ -3,6 +3,7 @@
 import errno
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -78,6 +79,23 @@ def test_nothing_is_opened_through_a_symbolic_link(
         cache.close()
 
     assert before == state_of(elsewhere)
+
+
+@pytest.mark.parametrize("name", ["lock", "writing"])
+def test_what_is_in_the_place_of_a_file_of_the_cache_is_named_with_what_to_do(
+    tmp_path: Path, name: str
+) -> None:
+    DiskCache(tmp_path, LIMITS).close()
+    path = (tmp_path if name == "lock" else generation_folder(tmp_path)) / name
+    path.unlink()
+    path.symlink_to("/dev/null")
+    with pytest.raises(CacheDirectoryError, match=f"'{name}' in it is a symbolic link.*remove it"):
+        DiskCache(tmp_path, LIMITS)
+
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(CacheDirectoryError, match=f"'{name}' in it is a directory.*remove it"):
+        DiskCache(tmp_path, LIMITS)
 
 
 def state_of(path: Path) -> list[tuple[str, int]]:
@@ -198,6 +216,21 @@ def test_a_process_that_closes_a_removed_index_harms_no_later_one(
     assert (generation_folder(tmp_path) / "index.sqlite-wal").exists()
     assert is_whole(first, object_name(6))
     first.close()
+
+
+def test_a_list_is_of_what_has_taken_the_place_of_a_cache_that_was_removed(
+    tmp_path: Path, expected_warnings: list[str]
+) -> None:
+    expected_warnings.append("was removed: it begins anew")
+    cache = DiskCache(tmp_path, LIMITS)
+    keep(cache, object_name(6))
+    shutil.rmtree(tmp_path / "1")
+
+    assert list(cache.objects()) == []
+
+    keep(cache, object_name(5))
+    assert [each.name for each in cache.objects()] == [object_name(5)]
+    cache.close()
 
 
 def test_a_directory_that_was_emptied_under_a_cache_is_filled_again(

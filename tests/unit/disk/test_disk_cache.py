@@ -325,6 +325,24 @@ def test_a_lack_of_free_space_is_logged_once_until_there_was_room(
     cache.close()
 
 
+def test_a_lack_of_free_space_is_not_logged_again_because_less_was_written(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    expected_warnings: list[str],
+) -> None:
+    expected_warnings.append("--cache-free-space")
+    cache = DiskCache(tmp_path, LIMITS)
+    monkeypatch.setattr(DataFiles, "free_space", lambda _: 100 * KIB)
+
+    for number in range(3):
+        assert not keep(cache, object_name(number, size=MIB))
+        assert cache.put_records({b"%020d" % number: b"small"})
+
+    assert len(caplog.messages) == 1
+    cache.close()
+
+
 def test_replaced_versions_are_evicted_first(tmp_path: Path) -> None:
     cache = DiskCache(tmp_path, LIMITS)
     old, new = (object_name(0, size=MIB, etag=etag) for etag in ("old", "new"))

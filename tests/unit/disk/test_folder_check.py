@@ -124,6 +124,14 @@ def test_folders_of_another_user_in_a_directory_of_this_one_are_named(tmp_path: 
     assert told.endswith(f"chown -R root {tmp_path}")
 
 
+def test_a_file_is_named_also_if_it_was_opened_by_its_name_in_an_open_folder(
+    tmp_path: Path,
+) -> None:
+    denied = PermissionError(errno.EACCES, "Permission denied", "writing")
+
+    assert "may not use 'writing' in it" in str(failure_within(tmp_path, denied))
+
+
 def test_a_symbolic_link_is_refused_also_to_a_directory_that_would_do(tmp_path: Path) -> None:
     prepared(tmp_path / "cache")
     link = tmp_path / "link"

@@ -250,6 +250,29 @@ async def test_all_that_a_search_finds_is_dropped_in_slices(
     assert sorted(kernel.dropped) == [(8, b"x"), (9, b"y"), (9, b"z")]
 
 
+async def test_other_tasks_run_while_a_search_goes_on_after_the_end(kernel: Kernel) -> None:
+    invalidator = EntryInvalidator(lambda: 0.0)
+    found = 0
+
+    def search() -> Iterator[tuple[int, EntryPage]]:
+        nonlocal found
+        names = [b"%d" % number for number in range(entry_invalidator.BATCH)]
+        while found < 100:
+            found += 1
+            yield 8, page("e/", *names)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(invalidator.run, kernel.referenced_pages)
+        invalidator.end()
+        invalidator.drop_each(search())
+        while not found:
+            await trio.lowlevel.checkpoint()
+        nursery.cancel_scope.cancel()
+
+    assert found < 10
+    assert not kernel.dropped
+
+
 async def test_small_pages_are_dropped_in_batches(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
