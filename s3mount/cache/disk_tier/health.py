@@ -6,8 +6,9 @@ Invariants:
    is FIRST_PAUSE, or follows from the last one if the disk was well for less than PAUSE.
 2. After a pause one trial is made at a time, of which no reader of blocks waits for the outcome.
    Each that fails begins another pause, of twice the length, PAUSE at most.
-3. The log has one warning when it is bypassed, and one line when a trial has succeeded. While it
-   cannot be read, that it cannot be written either is no news; and the other way round.
+3. The log has one warning when it is bypassed, and one line when a trial has succeeded. That a disk
+   fails again which was well for less than PAUSE is no news, nor that it cannot be written while
+   it cannot be read, and the other way round: such lines are no warnings.
 """
 
 import logging
@@ -41,6 +42,7 @@ class DiskHealth:
     def record_failure(self, exc: BaseException) -> None:
         """An operation has failed with *exc*: bypass the disk, for another pause if it is so."""
         self.failures += 1
+        is_news = self.is_well and (self._other is None or self._other.is_well)
         self._lengthen_pause()
         self._tried_at = self._clock()
         self._is_trying = False
@@ -48,7 +50,6 @@ class DiskHealth:
             log.error("a bug in the disk cache", exc_info=exc)
         if self.is_usable:
             self.is_usable = False
-            is_news = self._other is None or self._other.is_usable
             log.log(
                 logging.WARNING if is_news else logging.INFO,
                 "the disk cache cannot be %s, and is bypassed until it can (look at its disk, and "
@@ -82,8 +83,13 @@ class DiskHealth:
         """The trial was given up: another one may be made."""
         self._is_trying = False
 
+    @property
+    def is_well(self) -> bool:
+        """Whether it has been usable for PAUSE."""
+        return self.is_usable and self._clock() - self._tried_at >= PAUSE
+
     def _lengthen_pause(self) -> None:
-        if self.is_usable and self._clock() - self._tried_at >= PAUSE:
+        if self.is_well:
             self._pause = FIRST_PAUSE
         elif self.is_usable or self._is_trying:
             self._pause = min(2 * self._pause, PAUSE)

@@ -60,3 +60,25 @@ def test_failures_of_what_was_under_way_lengthen_no_pause() -> None:
 
     assert health.begin_trial()
     assert not health.begin_trial()
+
+
+def _warnings(caplog: pytest.LogCaptureFixture) -> int:
+    return sum(record.levelname == "WARNING" for record in caplog.records)
+
+
+@pytest.mark.parametrize(("well_for", "warnings"), [(PAUSE / 2, 1), (PAUSE, 2)])
+@pytest.mark.parametrize("fails_again", ["reading", "writing"])
+def test_a_disk_that_soon_fails_again_is_no_news(
+    well_for: float, warnings: int, fails_again: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    health = disk_health(clock)
+    health.reading.record_failure(OSError())
+    clock.now += FIRST_PAUSE
+    assert health.reading.begin_trial()
+    health.reading.end_trial()
+    clock.now += well_for
+
+    getattr(health, fails_again).record_failure(OSError())
+
+    assert _warnings(caplog) == warnings
