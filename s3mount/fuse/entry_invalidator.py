@@ -8,7 +8,7 @@ after another. Invariants:
    `drop_all`, is dropped by a notification or by the kernel itself. A failure only delays that.
 2. At most NAMES_MAX names are queued; a page of entries is not split, however large. Beyond that,
    their directories are queued instead: all dentries that the kernel then has in them are dropped.
-   Beyond DIRECTORIES_MAX directories, all dentries are.
+   Beyond DIRECTORIES_MAX directories, or SEARCHES_MAX searches for names, all dentries are.
 3. The kernel has at most ABSENT_MAX negative dentries at once; any other has a TTL of 0.
 """
 
@@ -27,6 +27,7 @@ from s3mount.filesystem.namespace.time_slice import TimeSlice
 NAMES_MAX: Final = 100_000  # a quarter of a second's work
 BATCH: Final = 1000  # names for one call of a thread, since a call costs more than a name
 DIRECTORIES_MAX: Final = 1000
+SEARCHES_MAX: Final = 100
 ABSENT_MAX: Final = 10_000  # some 3 MB; as many as a directory keeps of single lookups
 SLACK: Final = 1.0  # seconds by which the kernel may exceed a TTL, because it rounds
 PAUSE: Final = 1.0  # seconds after a failure
@@ -74,6 +75,9 @@ class EntryInvalidator:
 
     def drop_each(self, pages: Iterable[tuple[int, EntryPage] | None]) -> None:
         """`drop` of each of *pages*, which are looked at soon, and not queued."""
+        if len(self._searches) >= SEARCHES_MAX:
+            self.drop_all()
+            return
         self._searches.append(_batches(pages))
         self._has_work.set()
 
@@ -90,6 +94,7 @@ class EntryInvalidator:
         """Have the kernel drop all dentries that it has now, soon."""
         self._drop_absent()
         self._is_all = True
+        self._searches.clear()
         self._clear_pages()
         self._has_work.set()
 

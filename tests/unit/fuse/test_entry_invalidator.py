@@ -250,6 +250,27 @@ async def test_all_that_a_search_finds_is_dropped_in_slices(
     assert sorted(kernel.dropped) == [(8, b"x"), (9, b"y"), (9, b"z")]
 
 
+async def test_too_many_searches_are_replaced_by_one_for_all_dentries(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(entry_invalidator, "SEARCHES_MAX", 3)
+    kernel.referenced = [(ROOT, page("", b"d")), (DIRECTORY, page("d/", b"a"))]
+    invalidator = EntryInvalidator(lambda: 0.0)
+    looked_at = 0
+
+    def search() -> Iterator[tuple[int, EntryPage]]:
+        nonlocal looked_at
+        looked_at += 1
+        yield DIRECTORY, page("d/", b"a")
+
+    for _ in range(4):
+        invalidator.drop_each(search())
+    await work_off(invalidator, kernel, 2)
+
+    assert set(kernel.dropped) == {(ROOT, b"d"), (DIRECTORY, b"a")}
+    assert not looked_at
+
+
 async def test_other_tasks_run_while_a_search_goes_on_after_the_end(kernel: Kernel) -> None:
     invalidator = EntryInvalidator(lambda: 0.0)
     found = 0
